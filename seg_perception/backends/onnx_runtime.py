@@ -1,0 +1,105 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from seg_perception.errors import BackendError
+from seg_perception.model.bundle import ModelBundle
+from seg_perception.types import Heads
+
+__all__ = ["OnnxRuntimeBackend", "usable_cores"]
+
+_OUTPUTS = ["class_ids", "confidence"]
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which in a container are fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+class OnnxRuntimeBackend:
+    """A model bundle in an ONNX Runtime session.
+
+    Args:
+        bundle: a checked model file.
+        threads: for one inference; 0 is one for each usable core.
+        spinning: idle threads wait actively for the next operator.
+
+    Raises:
+        BackendError: ONNX Runtime refuses the graph.
+    """
+
+    def __init__(self, bundle: ModelBundle, threads: int = 0, spinning: bool = False) -> None:
+        self.bundle, self.labels, self.input_hw = bundle, bundle.labels, bundle.input_hw
+        self.threads = threads or usable_cores()
+        with tempfile.TemporaryDirectory(prefix="seg_perception_") as scratch:
+            self._session = self._open(spinning, scratch)
+            self.placement = self._placement()
+        placed = ", ".join(f"{count} nodes on {name}" for name, count in self.placement.most_common())
+        self.description = (
+            f"onnxruntime {ort.__version__}, {placed}, {self.threads} threads, spinning {'on' if spinning else 'off'}, "
+            f"model {bundle.name} {bundle.version} ({bundle.sha256[:12]})"
+        )
+
+    def _open(self, spinning: bool, scratch: str) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+        options.log_severity_level = 3
+        options.enable_profiling = True  # for the first run alone, see _placement
+        options.profile_file_prefix = os.path.join(scratch, "profile")
+        try:
+            return ort.InferenceSession(self.bundle.data, options, providers=["CPUExecutionProvider"])
+        except Exception as exc:  # ONNX Runtime raises a dozen unrelated types
+            raise BackendError(
+                f"{self.bundle.path}: ONNX Runtime {ort.__version__} refuses the graph (opset {self.bundle.opset}); "
+                f"install a newer onnxruntime or export the model with a lower opset: {exc}"
+            ) from exc
+
+    def _placement(self) -> Counter[str]:
+        """Where each node of the optimised graph really ran, from the profile of one run."""
+        self._run(np.zeros((*self.bundle.input_hw, 3), np.uint8))
+        events = json.loads(Path(self._session.end_profiling()).read_text())
+        nodes = {e["name"]: e["args"]["provider"] for e in events if e.get("args", {}).get("provider")}
+        return Counter(nodes.values())
+
+    def _run(self, image: np.ndarray) -> list[np.ndarray]:
+        try:
+            outputs: list[np.ndarray] = self._session.run(_OUTPUTS, {"image": image[None]})
+            return outputs
+        except Exception as exc:
+            raise BackendError(f"{self.bundle.name}: ONNX Runtime failed on an image {image.shape}: {exc}") from exc
+
+    def warm_up(self, runs: int) -> float:
+        image, elapsed_ms = np.zeros((*self.bundle.input_hw, 3), np.uint8), 0.0
+        for _ in range(runs):
+            started = time.perf_counter()
+            self._run(image)
+            elapsed_ms = (time.perf_counter() - started) * 1e3
+        return elapsed_ms
+
+    def infer(self, image: np.ndarray | None, stamp_ns: int) -> Heads:
+        if self._session is None:
+            raise BackendError(f"{self.bundle.name}: the session is closed")
+        expected = (*self.bundle.input_hw, 3)
+        if image is None or image.shape != expected or image.dtype != np.uint8:
+            got = "nothing" if image is None else f"{image.dtype} {image.shape}"
+            raise BackendError(f"{self.bundle.name}: expected a uint8 image {expected}, got {got}")
+        class_ids, confidence = self._run(image)
+        return Heads(class_ids[0], confidence[0])
+
+    def close(self) -> None:
+        self._session = None

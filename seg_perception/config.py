@@ -1,0 +1,269 @@
+"""The only defaults and the only validation of everything that can be configured.
+
+A ROS parameter carries the field's name. What belongs to one camera carries the camera's name in front:
+`camera.fit` for the camera called `camera`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Iterator, Mapping
+
+from seg_perception.errors import BackendNotBuiltError, ConfigError
+
+__all__ = ["BACKENDS", "BACKENDS_RESERVED", "CameraConfig", "ParameterSpec", "PipelineConfig"]
+
+BACKENDS = ("onnxruntime", "replayed")
+BACKENDS_RESERVED = ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
+"""Names that are kept for engines to come; asking for one raises BackendNotBuiltError."""
+
+_CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """What a user may know about one parameter.
+
+    Attributes:
+        name: as in a parameter file, `camera.fit`.
+        default: its type is the parameter's: bool, int, float, str, or a list of int or str.
+        description: one sentence.
+        minimum, maximum: inclusive bounds of a number, or of each number of a list; None = none.
+        choices: the strings that are allowed; empty = any.
+        read_only: fixed once the node has started.
+    """
+
+    name: str
+    default: Any
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+    def check(self, value: Any) -> Any:
+        """The value in its proper type; ConfigError says expected, actual and repair."""
+        if isinstance(self.default, (list, tuple)):
+            return self._check_list(value)
+        kind = type(self.default)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise ConfigError(f"{self.name}: expected {kind.__name__}, got {type(value).__name__} {value!r}")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            self._check_range(value)
+        if self.choices and value not in self.choices:
+            raise ConfigError(f"{self.name}: expected one of {', '.join(self.choices)}, got {value!r}")
+        return value
+
+    def _check_range(self, value: float) -> None:
+        low, high = self.minimum, self.maximum
+        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+            raise ConfigError(f"{self.name}: expected {low} to {high}, got {value}")
+
+    def _check_list(self, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+            raise ConfigError(f"{self.name}: expected a list, got {type(value).__name__} {value!r}")
+        items = tuple(value)
+        kind = type(self.default[0])
+        if any(isinstance(item, bool) or not isinstance(item, kind) for item in items):
+            raise ConfigError(f"{self.name}: expected a list of {kind.__name__}, got {list(items)!r}")
+        if kind is int:
+            for item in items:
+                self._check_range(item)
+        return items
+
+
+def _param(default: Any, description: str, **limits: Any) -> Any:
+    return field(default=default, metadata={"description": description, **limits})
+
+
+def _specs_of(cls: type, prefix: str = "") -> Iterator[ParameterSpec]:
+    for f in dataclasses.fields(cls):
+        if "description" in f.metadata:
+            yield ParameterSpec(prefix + f.name, f.default, **f.metadata)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """What is set for each camera."""
+
+    name: str = "camera"
+    transport: str = _param(
+        "raw",
+        "What the image topic carries: raw (sensor_msgs/Image) or compressed (sensor_msgs/CompressedImage, JPEG or "
+        "PNG; subscribes to <image>/compressed).",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    fit: str = _param(
+        "stretch",
+        "How an image whose shape is not the model's meets it: stretch (all of it, squeezed), crop (the largest part "
+        "of the model's shape; the rest of the mask is 255) or pad (all of it, undistorted, with grey margins).",
+        choices=("stretch", "crop", "pad"),
+    )
+    crop_anchor: float = _param(
+        0.5,
+        "Which part fit: crop keeps: 0 is the top or left, 0.5 the middle, 1 the bottom or right.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    mask_size: tuple[int, ...] = _param(
+        (0, 0),
+        "Width and height in pixels of the published masks; [0, 0] is the camera's size.",
+        minimum=0,
+        maximum=16384,
+    )
+
+    def __post_init__(self) -> None:
+        if not _CAMERA_NAME.fullmatch(self.name):
+            raise ConfigError(f"cameras: {self.name!r} must be lower-case letters, digits and _, starting with a letter")
+        for spec in _specs_of(CameraConfig, f"{self.name}."):
+            attribute = spec.name[len(self.name) + 1 :]
+            object.__setattr__(self, attribute, spec.check(getattr(self, attribute)))
+        if len(self.mask_size) != 2 or (self.mask_size[0] == 0) != (self.mask_size[1] == 0):
+            raise ConfigError(
+                f"{self.name}.mask_size: expected [width, height], both above 0 or both 0, got {list(self.mask_size)}"
+            )
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """What is set for the whole node, and its cameras."""
+
+    model: str = _param(
+        "street_pyramid",
+        "Name of a shipped model (see `seg_perception models list`) or path of a model file.",
+        read_only=True,
+    )
+    backend: str = _param(
+        "onnxruntime",
+        "Inference engine: onnxruntime (CPU) or replayed (recorded or true masks, for tests); "
+        "onnxruntime-cuda, onnxruntime-tensorrt and tensorrt are reserved.",
+        choices=BACKENDS + BACKENDS_RESERVED,
+        read_only=True,
+    )
+    threads: int = _param(
+        0, "Threads for inference; 0 is one for each core this process may use.", minimum=0, maximum=256, read_only=True
+    )
+    spinning: bool = _param(
+        False,
+        "Let idle inference threads spin: a little lower latency for a whole core's power while images flow.",
+        read_only=True,
+    )
+    warm_up_runs: int = _param(
+        2, "Inferences on an empty image before the first real one.", minimum=0, maximum=100, read_only=True
+    )
+    replay_masks: str = _param(
+        "", "For backend: replayed: a folder of <stamp_ns>.png class id masks.", read_only=True
+    )
+    cameras: tuple[str, ...] = _param(
+        ("camera",),
+        "Names of the cameras. One: its topics are image, ~/mask ...; several: <camera>/image, ~/<camera>/mask ...",
+        read_only=True,
+    )
+    autostart: bool = _param(
+        True, "Configure and activate by itself; false leaves that to a lifecycle manager.", read_only=True
+    )
+    input_reliability: str = _param(
+        "best_effort",
+        "QoS of the image subscription; best_effort accepts every publisher.",
+        choices=("best_effort", "reliable"),
+        read_only=True,
+    )
+    input_depth: int = _param(
+        5,
+        "Queue of the image subscription. Only the newest frame is ever processed; a depth of 1 loses frames unseen.",
+        minimum=1,
+        maximum=1000,
+        read_only=True,
+    )
+    output_reliability: str = _param(
+        "reliable", "QoS of what is published; RViz asks for reliable.", choices=("best_effort", "reliable"),
+        read_only=True,
+    )  # fmt: skip
+    output_depth: int = _param(1, "Queue of what is published.", minimum=1, maximum=1000, read_only=True)
+    overlay_opacity: float = _param(
+        0.5, "Share of the class colour in the overlay, 0 to 1.", minimum=0.0, maximum=1.0
+    )
+    jpeg_quality: int = _param(80, "JPEG quality of ~/overlay/compressed.", minimum=1, maximum=100)
+    png_level: int = _param(1, "zlib level of ~/mask/compressed, 0 to 9; it is lossless always.", minimum=0, maximum=9)
+    max_image_mpx: float = _param(
+        64.0, "Larger images are refused, in million pixels.", minimum=0.01, maximum=1000.0
+    )
+    diagnostics_period_s: float = _param(
+        1.0, "Seconds between messages on /diagnostics.", minimum=0.1, maximum=60.0, read_only=True
+    )
+    image_timeout_s: float = _param(
+        3.0, "Seconds without an image, a publisher being there, after which diagnostics warns.", minimum=0.1, maximum=3600.0
+    )  # fmt: skip
+    deadline_ms: float = _param(
+        0.0,
+        "Age of a mask (from the image's stamp) above which it counts as late in diagnostics, milliseconds; 0 is none.",
+        minimum=0.0,
+        maximum=60000.0,
+    )
+    camera_configs: tuple[CameraConfig, ...] = (CameraConfig(),)
+
+    def __post_init__(self) -> None:
+        for spec in _specs_of(PipelineConfig):
+            object.__setattr__(self, spec.name, spec.check(getattr(self, spec.name)))
+        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
+            raise ConfigError(f"cameras: expected one or more different names, got {list(self.cameras)}")
+        if tuple(c.name for c in self.camera_configs) != self.cameras:
+            given = {c.name: c for c in self.camera_configs}
+            object.__setattr__(
+                self, "camera_configs", tuple(given.get(name, CameraConfig(name=name)) for name in self.cameras)
+            )
+        if self.backend in BACKENDS_RESERVED:
+            raise BackendNotBuiltError(f"backend: {self.backend} is not built yet; use one of {', '.join(BACKENDS)}")
+        if not self.model:
+            raise ConfigError("model: expected a model's name or a path, got an empty string")
+
+    @classmethod
+    def parameters(cls, cameras: tuple[str, ...] = ("camera",)) -> tuple[ParameterSpec, ...]:
+        """Every parameter there is for these cameras, in a good order to read."""
+        specs = list(_specs_of(cls))
+        for name in cameras:
+            specs.extend(_specs_of(CameraConfig, f"{CameraConfig(name=name).name}."))
+        return tuple(specs)
+
+    @classmethod
+    def from_parameters(cls, values: Mapping[str, Any]) -> PipelineConfig:
+        """Build from a flat mapping of parameter names to values; what is left out has its default.
+
+        Raises:
+            ConfigError: a name is unknown or a value cannot be used.
+            BackendNotBuiltError: the backend's name is reserved.
+        """
+        own = {s.name: s for s in _specs_of(cls)}
+        names = own["cameras"].check(values.get("cameras", own["cameras"].default))
+        known = {spec.name for spec in cls.parameters(names)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"{unknown[0]}: no such parameter; there are: {', '.join(sorted(known))}")
+        per_camera = tuple(
+            CameraConfig(name=name, **{k[len(name) + 1 :]: v for k, v in values.items() if k.startswith(f"{name}.")})
+            for name in names
+        )
+        return cls(camera_configs=per_camera, **{k: v for k, v in values.items() if k in own})
+
+    def to_parameters(self) -> dict[str, Any]:
+        """The flat mapping that `from_parameters` reads; lists as lists."""
+        flat = {spec.name: getattr(self, spec.name) for spec in _specs_of(PipelineConfig)}
+        for camera in self.camera_configs:
+            for spec in _specs_of(CameraConfig):
+                flat[f"{camera.name}.{spec.name}"] = getattr(camera, spec.name)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()}
+
+    def with_parameters(self, changes: Mapping[str, Any]) -> PipelineConfig:
+        """A changed copy, validated as a whole; ConfigError also for a change of a read-only parameter."""
+        specs = {spec.name: spec for spec in self.parameters(self.cameras)}
+        current = self.to_parameters()
+        for name, value in changes.items():
+            if name in specs and specs[name].read_only and specs[name].check(value) != specs[name].check(current[name]):
+                raise ConfigError(f"{name}: fixed once the node has started; set it in the launch file or parameter file")
+        return self.from_parameters({**current, **changes})

@@ -1,0 +1,159 @@
+"""How a camera's image meets a model's input, and how the answer finds its way back.
+
+Every table here is made once for a pair of sizes. Pixel centres lie at half-integers of a continuous
+image plane (`(i + 0.5) / n` of its height), so that nothing shifts when sizes change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from seg_perception.errors import FrameError
+from seg_perception.images import DecodedImage
+from seg_perception.labels import VOID_ID
+from seg_perception.types import CameraInfo
+
+__all__ = ["PAD_RGB", "Fit", "Window", "windows"]
+
+PAD_RGB = (124, 116, 104)
+"""Colour of `pad`'s margins: the mean that models subtract, so that a margin is close to nothing."""
+
+_AREA_FROM = 2.0
+"""From this shrinking factor on pixels are averaged; bilinear sampling would skip some and flicker."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of whole pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def windows(camera_hw: tuple[int, int], model_hw: tuple[int, int], mode: str, anchor: float) -> tuple[Window, Window]:
+    """The part of the camera's image that is used, and the part of the model's input that it fills.
+
+    Args:
+        mode: `stretch`, `crop` or `pad`, as `CameraConfig.fit` describes them.
+        anchor: for crop, 0 (top, left) to 1 (bottom, right).
+    """
+    (camera_h, camera_w), (model_h, model_w) = camera_hw, model_hw
+    whole_camera, whole_model = Window(0, 0, camera_w, camera_h), Window(0, 0, model_w, model_h)
+    if mode == "crop":
+        height = min(camera_h, max(1, round(camera_w * model_h / model_w)))
+        width = min(camera_w, max(1, round(camera_h * model_w / model_h)))
+        x, y = round((camera_w - width) * anchor), round((camera_h - height) * anchor)
+        return Window(x, y, width, height), whole_model
+    if mode == "pad":
+        scale = min(model_w / camera_w, model_h / camera_h)
+        width, height = max(1, round(camera_w * scale)), max(1, round(camera_h * scale))
+        return whole_camera, Window((model_w - width) // 2, (model_h - height) // 2, width, height)
+    return whole_camera, whole_model
+
+
+def _cells(out: int, camera: int, used: tuple[int, int], model: int, filled: tuple[int, int], cells: int) -> np.ndarray:
+    """For each of `out` output pixels along one axis the model's output cell, or −1 where it saw nothing.
+
+    All in integers, so that it is exact: the output pixel's centre, in the camera's pixels, is
+    c = (2i + 1) camera / (2 out); in the model's, m = filled0 + (c − used0) filled1 / used1; its cell is
+    floor(m cells / model).
+    """
+    doubled = (2 * np.arange(out, dtype=np.int64) + 1) * camera - 2 * out * used[0]
+    outside = (doubled < 0) | (doubled >= 2 * out * used[1])
+    numerator = (2 * out * used[1] * filled[0] + doubled * filled[1]) * cells
+    index = numerator // (2 * out * used[1] * model)
+    return np.where(outside, -1, index).astype(np.intp)
+
+
+class Fit:
+    """One camera size, one model size and one output size.
+
+    Args:
+        camera_hw: height and width of the camera's image, pixels.
+        model_hw: the model's input, or None for a backend that answers for the whole image by itself.
+        mode, anchor: see `windows`.
+        output_hw: height and width of the masks to publish.
+    """
+
+    def __init__(
+        self,
+        camera_hw: tuple[int, int],
+        model_hw: tuple[int, int] | None,
+        mode: str,
+        anchor: float,
+        output_hw: tuple[int, int],
+    ) -> None:
+        self.camera_hw, self.model_hw, self.output_hw = camera_hw, model_hw, output_hw
+        # Without a model's input the answer covers the camera's image: a model of the camera's own size.
+        self._seen_hw = model_hw or camera_hw
+        self.used, self.filled = windows(camera_hw, self._seen_hw, mode if model_hw else "stretch", anchor)
+        shrink = max(self.used.width / self.filled.width, self.used.height / self.filled.height)
+        self._interpolation = cv2.INTER_AREA if shrink >= _AREA_FROM else cv2.INTER_LINEAR
+        self._padded: np.ndarray | None = None
+        self._tables: dict[tuple[tuple[int, int], tuple[int, int]], tuple[np.ndarray, np.ndarray, bool]] = {}
+
+    def to_model(self, image: DecodedImage) -> np.ndarray | None:
+        """RGB uint8 `[H, W, 3]` at the model's size, C-contiguous; None for a backend that takes no pixels.
+
+        It is resized in the source's channel order, which is cheaper to change afterwards. The array may be
+        overwritten by the next call.
+        """
+        if self.model_hw is None:
+            return None
+        if image.pixels.shape[:2] != self.camera_hw:
+            raise FrameError("zero_size", f"expected {self.camera_hw} pixels, got {image.pixels.shape[:2]}")
+        used, filled = self.used, self.filled
+        part = image.pixels[used.y : used.y + used.height, used.x : used.x + used.width]
+        if part.shape[:2] != (filled.height, filled.width):
+            part = cv2.resize(part, (filled.width, filled.height), interpolation=self._interpolation)
+        rgb = image.to_rgb(part)
+        if (filled.height, filled.width) == self.model_hw:
+            return rgb
+        if self._padded is None:
+            self._padded = np.empty((*self.model_hw, 3), np.uint8)
+            self._padded[:] = PAD_RGB
+        self._padded[filled.y : filled.y + filled.height, filled.x : filled.x + filled.width] = rgb
+        return self._padded
+
+    def to_camera(self, answer: np.ndarray, outside: int = VOID_ID) -> np.ndarray:
+        """The model's map at the output's size by nearest neighbour; `outside` where the model saw nothing."""
+        return self._spread(answer, self.output_hw, outside)
+
+    def at_camera_size(self, answer: np.ndarray) -> np.ndarray:
+        """The same at the camera's own size."""
+        return self._spread(answer, self.camera_hw, VOID_ID)
+
+    def scaled_camera(self, camera: CameraInfo | None) -> CameraInfo | None:
+        """The calibration that belongs to the masks; None where they have the camera's own size."""
+        if camera is None or self.output_hw == self.camera_hw:
+            return None
+        return camera.scaled(width=self.output_hw[1], height=self.output_hw[0])
+
+    def _spread(self, answer: np.ndarray, out_hw: tuple[int, int], outside: int) -> np.ndarray:
+        key = (answer.shape[:2], out_hw)
+        if key not in self._tables:
+            self._tables[key] = self._table(*key)
+        rows, columns, complete = self._tables[key]
+        if answer.shape == out_hw and complete and self.model_hw is None:
+            return answer
+        # Columns first, on the few rows that there are; then whole rows are copied.
+        out = answer.take(columns, axis=1).take(rows, axis=0)
+        if not complete:
+            out[rows < 0] = outside
+            out[:, columns < 0] = outside
+        return out
+
+    def _table(self, cells_hw: tuple[int, int], out_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, bool]:
+        used, filled = self.used, self.filled
+        rows = _cells(
+            out_hw[0], self.camera_hw[0], (used.y, used.height), self._seen_hw[0], (filled.y, filled.height), cells_hw[0]
+        )
+        columns = _cells(
+            out_hw[1], self.camera_hw[1], (used.x, used.width), self._seen_hw[1], (filled.x, filled.width), cells_hw[1]
+        )
+        return rows, columns, bool((rows >= 0).all() and (columns >= 0).all())

@@ -1,0 +1,1 @@
+"""The model file: one ONNX graph that carries its own meaning."""

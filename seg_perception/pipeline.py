@@ -1,0 +1,117 @@
+"""Frame in, perception out: the path that the live node, the replay, the benchmark and the demo share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seg_perception import images
+from seg_perception.backends import Backend, open_backend
+from seg_perception.config import CameraConfig, PipelineConfig
+from seg_perception.fit import Fit
+from seg_perception.labels import LabelSet
+from seg_perception.latency import StageClock
+from seg_perception.types import Frame, Perception, Segmentation
+from seg_perception.visualise import overlay
+
+__all__ = ["Pipeline", "Wanted"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which results somebody listens to; nothing else is computed."""
+
+    mask: bool = True
+    confidence: bool = True
+    overlay: bool = False
+
+    def __bool__(self) -> bool:
+        return self.mask or self.confidence or self.overlay
+
+
+class Pipeline:
+    """One model and the path of a frame through it. One thread calls `process`; `configure` may come from any.
+
+    Args:
+        config: validated configuration; opens its backend, which loads and warms up the model.
+        backend: used instead of opening one.
+
+    Raises:
+        ModelError, BackendError: the model cannot be used; the text says why and how to repair it.
+    """
+
+    def __init__(self, config: PipelineConfig, backend: Backend | None = None) -> None:
+        self.config = config
+        self.backend = backend or open_backend(config)
+        self.warm_up_ms = self.backend.warm_up(config.warm_up_runs)
+        self._fits: dict[tuple[object, ...], Fit] = {}
+
+    @property
+    def labels(self) -> LabelSet:
+        """What the class ids in the masks mean."""
+        return self.backend.labels
+
+    def configure(self, config: PipelineConfig) -> None:
+        """Use another configuration from the next frame on; what is fixed at start is not looked at again."""
+        self.config = config
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.backend.close()
+
+    def process(self, frame: Frame, wanted: Wanted = Wanted(), camera: str = "") -> Perception:
+        """One camera frame to everything that was asked about it.
+
+        Args:
+            camera: whose configuration to use; empty is the first camera.
+
+        Raises:
+            FrameError: this image cannot be used; the next one may.
+            BackendError: the engine failed.
+        """
+        config = self.config
+        clock = StageClock()
+        image = images.decode(frame.image, max_pixels=int(config.max_image_mpx * 1e6))
+        clock.lap("decode")
+        fit = self._fit(image.pixels.shape[:2], self._camera(config, camera))
+        class_ids = confidence = painted = None
+        if wanted:
+            tensor = fit.to_model(image)
+            clock.lap("resize")
+            heads = self.backend.infer(tensor, frame.stamp_ns)
+            clock.lap("inference")
+            class_ids = fit.to_camera(heads.class_ids) if wanted.mask else None
+            if wanted.confidence and heads.confidence is not None:
+                confidence = fit.to_camera(heads.confidence, outside=0)
+            clock.lap("masks")
+            if wanted.overlay:
+                full = class_ids if fit.output_hw == fit.camera_hw else None
+                full = fit.at_camera_size(heads.class_ids) if full is None else full
+                painted = overlay(image, full, self.labels.palette, config.overlay_opacity)
+                clock.lap("overlay")
+        return Perception(
+            stamp_ns=frame.stamp_ns,
+            frame_id=frame.frame_id,
+            size_hw=fit.output_hw,
+            segmentation=Segmentation(class_ids, confidence),
+            overlay=painted,
+            camera=fit.scaled_camera(frame.camera),
+            stage_ms=clock.stop(),
+        )
+
+    @staticmethod
+    def _camera(config: PipelineConfig, name: str) -> CameraConfig:
+        if not name:
+            return config.camera_configs[0]
+        return next(c for c in config.camera_configs if c.name == name)
+
+    def _fit(self, camera_hw: tuple[int, int], camera: CameraConfig) -> Fit:
+        """Index tables are made once for each combination of sizes and settings."""
+        mask_w, mask_h = camera.mask_size
+        key = (camera_hw, camera.fit, camera.crop_anchor, mask_w, mask_h)
+        fit = self._fits.get(key)
+        if fit is None:
+            if len(self._fits) > 16:
+                self._fits.clear()
+            output_hw = (mask_h, mask_w) if mask_w else camera_hw
+            fit = self._fits[key] = Fit(camera_hw, self.backend.input_hw, camera.fit, camera.crop_anchor, output_hw)
+        return fit
