@@ -1,0 +1,135 @@
+"""A pyramid-pooling network of dense convolutions, quick where multiply-adds are cheap and memory is not.
+
+The encoder is a small ResNet (He et al. 2016) to 1/32 of the input, the pyramid pools its last map at
+several bin sizes (Zhao et al. 2017, PSPNet), and a light top-down decoder adds the encoder's maps back
+in (Lin et al. 2017, FPN) to 1/4. On CPUs with wide vectors a dense 3×3 convolution runs many times
+closer to the machine's peak than a depthwise or dilated one, so there is none of either.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["PyramidNet"]
+
+_MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+_STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+
+def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _upsample(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class _Block(nn.Module):
+    """Two 3×3 convolutions and a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = _conv(inputs, outputs, stride=stride)
+        self.second = nn.Sequential(
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            pool: list[nn.Module] = [nn.AvgPool2d(stride)] if stride != 1 else []
+            self.shortcut = nn.Sequential(
+                *pool, nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.second(self.first(x)) + self.shortcut(x))
+
+
+class _PyramidPooling(nn.Module):
+    """Averages over 1×1, 2×2 and 4×4 bins, each reduced to a few channels and spread out again.
+
+    Kernels are fixed by the input's size, so that the exported graph holds plain AveragePool nodes;
+    height and width at 1/32 must be multiples of 4 (an input of 256×512 gives 8×16).
+    """
+
+    BINS = (1, 2, 4)
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        each = channels // 4
+        self.branches = nn.ModuleList(_conv(channels, each, 1) for _ in self.BINS)
+        self.fuse = _conv(channels + each * len(self.BINS), outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = int(x.shape[-2]), int(x.shape[-1])
+        parts = [x]
+        for bins, branch in zip(self.BINS, self.branches):
+            kernel = (height // bins, width // bins)
+            parts.append(_upsample(branch(F.avg_pool2d(x, kernel, kernel)), x))
+        return self.fuse(torch.cat(parts, 1))
+
+
+class PyramidNet(nn.Module):
+    """RGB image, float `[N, 3, H, W]` in 0 … 255, to logits `[N, classes, H/4, W/4]`.
+
+    In training mode it returns (logits, auxiliary logits at 1/16). H and W are multiples of 128.
+
+    Args:
+        classes: number of output classes.
+        width: channels at 1/4; doubled at every further halving.
+    """
+
+    stride = 4
+    size_multiple = 128
+
+    def __init__(self, classes: int, width: int = 24) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(_MEAN_RGB).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(_STD_RGB).view(1, 3, 1, 1))
+        w1, w2, w3, w4 = width, 2 * width, 4 * width, 8 * width
+        self.stem = nn.Sequential(_conv(3, width, stride=2), _conv(width, w1, stride=2))
+        self.stage1 = _Block(w1, w1, 1)
+        self.stage2 = nn.Sequential(_Block(w1, w2, 2), _Block(w2, w2, 1))
+        self.stage3 = nn.Sequential(_Block(w2, w3, 2), _Block(w3, w3, 1))
+        self.stage4 = nn.Sequential(_Block(w3, w4, 2), _Block(w4, w4, 1))
+        decoder = 2 * width
+        self.pyramid = _PyramidPooling(w4, decoder)
+        self.lateral3 = _conv(w3, decoder, 1)
+        self.lateral2 = _conv(w2, decoder, 1)
+        self.lateral1 = _conv(w1, decoder, 1)
+        self.smooth3 = _conv(decoder, decoder)
+        self.smooth2 = _conv(decoder, decoder)
+        self.smooth1 = _conv(decoder, decoder)
+        self.drop = nn.Dropout2d(0.1)
+        self.classify = nn.Conv2d(decoder, classes, 1)
+        self.auxiliary = nn.Sequential(_conv(w3, decoder), nn.Conv2d(decoder, classes, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        height, width = int(x.shape[-2]), int(x.shape[-1])
+        if height % self.size_multiple or width % self.size_multiple:
+            raise ValueError(f"input {height}x{width}: height and width must be multiples of {self.size_multiple}")
+        x = (x - self.mean) / self.std
+        c1 = self.stage1(self.stem(x))
+        c2 = self.stage2(c1)
+        c3 = self.stage3(c2)
+        c4 = self.stage4(c3)
+        p3 = self.smooth3(_upsample(self.pyramid(c4), c3) + self.lateral3(c3))
+        p2 = self.smooth2(_upsample(p3, c2) + self.lateral2(c2))
+        p1 = self.smooth1(_upsample(p2, c1) + self.lateral1(c1))
+        logits = self.classify(self.drop(p1))
+        return (logits, self.auxiliary(c3)) if self.training else logits
+
+    @torch.no_grad()
+    def set_class_prior(self, log_prior: Tensor) -> None:
+        """Start from a class prior: float `[classes]`, log probabilities, as bias of small classifiers."""
+        for layer in (self.classify, self.auxiliary[-1]):
+            nn.init.normal_(layer.weight, std=0.01)
+            layer.bias.copy_(log_prior)
