@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from seg_perception.errors import FrameError
 from seg_perception.images import DecodedImage
 from seg_perception.labels import VOID_ID
 from seg_perception.types import CameraInfo
@@ -100,13 +99,16 @@ class Fit:
     def to_model(self, image: DecodedImage) -> np.ndarray | None:
         """RGB uint8 `[H, W, 3]` at the model's size, C-contiguous; None for a backend that takes no pixels.
 
-        It is resized in the source's channel order, which is cheaper to change afterwards. The array may be
-        overwritten by the next call.
+        It is resized in the source's channel order, which is cheaper to change afterwards. The array may be the
+        message's own memory, read-only, or be overwritten by the next call.
+
+        Raises:
+            ValueError: the image is not of the size that this was made for.
         """
         if self.model_hw is None:
             return None
         if image.pixels.shape[:2] != self.camera_hw:
-            raise FrameError("zero_size", f"expected {self.camera_hw} pixels, got {image.pixels.shape[:2]}")
+            raise ValueError(f"made for {self.camera_hw} pixels, got {image.pixels.shape[:2]}")
         used, filled = self.used, self.filled
         part = image.pixels[used.y : used.y + used.height, used.x : used.x + used.width]
         if part.shape[:2] != (filled.height, filled.width):

@@ -28,6 +28,7 @@ __all__ = [
     "frame_of_image",
     "image_message",
     "label_info_message",
+    "sent_image",
     "stamp_ns_of",
 ]
 
@@ -119,6 +120,23 @@ def image_message(kit: MessageKit, stamp_ns: int, frame_id: str, pixels: np.ndar
         is_bigendian=0,
         step=width * _CHANNELS[encoding],
         data=kit.byte_sequence(np.ascontiguousarray(pixels).reshape(-1)),
+    )
+
+
+def sent_image(kit: MessageKit, stamp_ns: int, frame: Frame) -> Any:
+    """A frame as the message it came in, sensor_msgs/Image or CompressedImage, under another stamp."""
+    image = frame.image
+    if isinstance(image, CompressedImage):
+        return compressed_message(kit, stamp_ns, frame.frame_id, image.data, image.format)
+    return kit.make(
+        IMAGE,
+        header=_header(kit, stamp_ns, frame.frame_id),
+        height=image.height,
+        width=image.width,
+        encoding=image.encoding,
+        is_bigendian=int(image.is_bigendian),
+        step=image.step_bytes,
+        data=kit.byte_sequence(image.data),
     )
 
 

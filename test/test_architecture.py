@@ -18,7 +18,9 @@ LAYERS = [  # from the bottom up; a room may import from its own layer and below
     {"images"},
     {"fit", "visualise", "video", "simulate", "backends"},
     {"pipeline"},
-    {"outputs", "bag", "sources"},
+    {"outputs", "bag", "bench"},
+    {"sources"},
+    {"demo_report"},
     {"ros", "cli", "__main__"},
     {"training"},
 ]

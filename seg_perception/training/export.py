@@ -13,7 +13,7 @@ import io
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 import onnx
@@ -22,41 +22,90 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg_perception.datasets import CAMVID_CLASSES, camvid_items
+from seg_perception.datasets import CAMVID_CLASSES, CAMVID_OF_CITYSCAPES, CamVidItem, camvid_items
+from seg_perception.fit import Fit
+from seg_perception.images import DecodedImage
 from seg_perception.labels import CITYSCAPES
 from seg_perception.metrics import iou_per_class, mean_iou
 from seg_perception.model.bundle import METADATA_KEY, SCHEMA_VERSION, read_bundle, seal
-from seg_perception.training.evaluate import camvid_confusion
+from seg_perception.training.evaluate import camvid_confusion, predictor
 from seg_perception.training.models import build
 from seg_perception.training.train import TrainConfig, load_checkpoint
 
-__all__ = ["OPSET", "ClassIds", "export_graph", "main", "onnx_predictor", "with_metadata"]
+__all__ = [
+    "LOGITS_STRIDE",
+    "OPSET",
+    "USUAL_CLASSES",
+    "ClassIds",
+    "export_graph",
+    "main",
+    "metadata_of",
+    "name_usual_classes",
+    "onnx_predictor",
+    "with_metadata",
+]
 
 OPSET = 17
+LOGITS_STRIDE = 4
+"""Of every architecture in this package."""
 
 
 class ClassIds(nn.Module):
-    """uint8 `[N, H, W, 3]` RGB to class ids and confidence, both uint8 `[N, H/stride, W/stride]`.
+    """uint8 `[N, H, W, 3]` RGB to class ids uint8 `[N, H/stride, W/stride]` and confidence uint8 `[N, H/4, W/4]`.
+
+    Confidence stays at the logits' own stride: scaled up it costs as much again as argmax and says no more.
 
     Args:
         network: float `[N, 3, H, W]` to logits at stride 4, in eval mode.
-        stride: of the answer: 4, or 2 or 1 with the logits scaled up (bilinear) before argmax.
+        stride: of the class ids: 4, or 2 or 1 with the logits scaled up (bilinear) before argmax.
     """
 
     def __init__(self, network: nn.Module, stride: int = 4) -> None:
         super().__init__()
-        self.network, self.scale = network, 4 // stride
+        self.network, self.scale = network, LOGITS_STRIDE // stride
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.network(image.float().permute(0, 3, 1, 2))
+        # Softmax of the winner alone: 1 / sum exp(l - max), without dividing every class.
+        best = logits.amax(1, keepdim=True)
+        confidence = torch.reciprocal(torch.exp(logits - best).sum(1))
         if self.scale > 1:
             size = [int(n) * self.scale for n in logits.shape[-2:]]
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        best = logits.amax(1, keepdim=True)
-        # Softmax of the winner alone: 1 / sum exp(l - max), without dividing every class.
-        confidence = torch.reciprocal(torch.exp(logits - best).sum(1))
         class_ids = logits.argmax(1).float().to(torch.uint8)
         return class_ids, (confidence * 255 + 0.5).to(torch.uint8)
+
+
+USUAL_CLASSES = ("road", "sidewalk", "building", "fence", "pole", "traffic sign", "vegetation", "sky", "person", "rider", "car")
+"""Under which of its classes each CamVid label is best known. A cyclist is a human first: rider."""
+
+
+@torch.no_grad()
+def name_usual_classes(network: nn.Module, items: Sequence[CamVidItem], size_hw: tuple[int, int]) -> dict[str, str]:
+    """Exchange classifier rows so that what the network says for a label goes by the label's usual class.
+
+    A label supervises the sum of its classes, and the loss is the same when two of them change places: which
+    one the network came to use is chance. The row that is used most on `items` becomes the usual class's.
+
+    Returns:
+        the names that changed places, used to usual.
+    """
+    predict, used = predictor(network), np.zeros(len(CITYSCAPES), np.int64)
+    for item in items:
+        fit = Fit(item.read_image().shape[:2], size_hw, "stretch", 0.5, size_hw)
+        tensor = fit.to_model(DecodedImage(item.read_image(), "rgb"))
+        assert tensor is not None
+        used += np.bincount(predict(tensor).ravel(), minlength=len(CITYSCAPES))[: len(CITYSCAPES)]
+    swapped = {}
+    for name in USUAL_CLASSES:
+        usual = CITYSCAPES.id_of(name)
+        members = [l.id for l in CITYSCAPES if CAMVID_OF_CITYSCAPES[l.id] == CAMVID_OF_CITYSCAPES[usual]]
+        most = max(members, key=lambda c: int(used[c]))
+        if used[most] > used[usual]:
+            for tensor in (network.classify.weight, network.classify.bias):
+                tensor[[usual, most]] = tensor[[most, usual]]
+            swapped[CITYSCAPES.labels[most].name] = name
+    return swapped
 
 
 def export_graph(network: nn.Module, size_hw: tuple[int, int], stride: int = 4) -> onnx.ModelProto:
@@ -89,7 +138,6 @@ def with_metadata(model: onnx.ModelProto, metadata: dict[str, Any]) -> bytes:
 
 def metadata_of(name: str, version: str, size_hw: tuple[int, int], stride: int, **about: Any) -> dict[str, Any]:
     """Metadata of a Cityscapes model, schema 1; `about` is free: description, training, accuracy ..."""
-    head = {"stride": stride, "resize": "nearest"}
     return {
         "schema": SCHEMA_VERSION,
         "name": name,
@@ -97,7 +145,10 @@ def metadata_of(name: str, version: str, size_hw: tuple[int, int], stride: int, 
         "license": "Apache-2.0",
         "labels": CITYSCAPES.to_json(),
         "input": {"height_px": size_hw[0], "width_px": size_hw[1], "channels": "RGB"},
-        "heads": {"class_ids": dict(head), "confidence": dict(head)},
+        "heads": {
+            "class_ids": {"stride": stride, "resize": "nearest"},
+            "confidence": {"stride": LOGITS_STRIDE, "resize": "nearest"},
+        },
         **about,
     }
 
@@ -121,14 +172,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--version", default="0.1.0")
-    parser.add_argument("--stride", type=int, choices=(1, 2, 4), default=2, help="of the answer, in input pixels")
+    parser.add_argument("--stride", type=int, choices=(1, 2, 4), default=2, help="of the class ids, in input pixels")
     args = parser.parse_args(argv)
 
     state = load_checkpoint(args.run / "last.pt")
     config = TrainConfig(**state["config"])
     network = build(config.architecture, len(CITYSCAPES), config.width)
     network.load_state_dict(state["averaged"])
-    graph = export_graph(network.eval(), config.size_hw, args.stride)
+    swapped = name_usual_classes(network.eval(), camvid_items(args.data, "train")[::4], config.size_hw)
+    for used, usual in swapped.items():
+        print(f"what the network called {used} goes by {usual}")
+    graph = export_graph(network, config.size_hw, args.stride)
     confusion = camvid_confusion(
         onnx_predictor(graph.SerializeToString()), camvid_items(args.data, "val"), config.size_hw
     )

@@ -143,10 +143,13 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned; ValueError if the run was configured differently."""
-        if state["config"] != asdict(self.config):
-            changed = {k: (v, asdict(self.config).get(k)) for k, v in state["config"].items()
-                       if v != asdict(self.config).get(k)}  # fmt: skip
+        """Go on from what `state` returned; ValueError if the run was configured differently.
+
+        The number of steps alone may change: a run can be shortened or prolonged, and the learning rate follows.
+        """
+        now = asdict(self.config)
+        changed = {k: (then, now.get(k)) for k, then in state["config"].items() if k != "steps" and then != now.get(k)}
+        if changed:
             raise ValueError(f"the checkpoint was made with other settings (then, now): {changed}; use another folder")
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import numpy as np
 import onnxruntime as ort
@@ -13,7 +14,14 @@ from seg_perception.metrics import mean_iou
 from seg_perception.model.bundle import load_bundle, read_bundle
 from seg_perception.training.data import TrainingSet
 from seg_perception.training.evaluate import camvid_confusion, predictor
-from seg_perception.training.export import ClassIds, export_graph, metadata_of, onnx_predictor, with_metadata
+from seg_perception.training.export import (
+    ClassIds,
+    export_graph,
+    metadata_of,
+    name_usual_classes,
+    onnx_predictor,
+    with_metadata,
+)
 from seg_perception.training.losses import PartialLabelLoss
 from seg_perception.training.models import ARCHITECTURES, build
 from seg_perception.training.train import TrainConfig, Trainer, load_checkpoint, run, save_checkpoint
@@ -91,9 +99,9 @@ class TestEveryArchitecture:
         with torch.no_grad():
             logits = network(image.permute(0, 3, 1, 2).float())
             size = (128 // stride, 256 // stride)
-            logits = torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-            p, expected = torch.softmax(logits, 1).max(1)
-        assert ids.shape == confidence.shape == (1, *size)
+            p = torch.softmax(logits, 1).amax(1)
+            expected = torch.nn.functional.interpolate(logits, size=size, mode="bilinear").argmax(1)
+        assert ids.shape == (1, *size) and confidence.shape == (1, 32, 64)
         assert (ids == expected.numpy()).mean() > 0.999
         assert np.abs(confidence.astype(int) - (p * 255).round().int().numpy()).max() <= 1
 
@@ -116,6 +124,23 @@ def test_file_and_metadata(tmp_path) -> None:
     bundle = read_bundle(path)
     assert (bundle.name, bundle.version, bundle.input_hw) == ("m", "2", (128, 256))
     assert bundle.labels == CITYSCAPES and bundle.metadata["accuracy"] == {"a": 0.5}
+
+
+def test_the_usual_class_gets_the_row_that_is_used(folder) -> None:
+    """A network that says motorcycle everywhere."""
+    network = build("pyramid", 19, 8).eval()
+    city = {label.name: label.id for label in CITYSCAPES}
+    with torch.no_grad():
+        network.classify.weight.zero_()
+        network.classify.bias.fill_(-5.0)
+        network.classify.bias[city["motorcycle"]] = 3.0
+    items = camvid_items(folder, "train")
+    assert name_usual_classes(network, items, (128, 256)) == {"motorcycle": "rider"}
+    bias = network.classify.bias.detach()
+    assert bias[city["rider"]] == 3.0 and bias[city["motorcycle"]] == -5.0
+    assert name_usual_classes(network, items, (128, 256)) == {}
+    before = camvid_confusion(predictor(network), items, (128, 256))
+    assert before[:, 10].sum() == before.sum()  # cyclist, whichever of its classes
 
 
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(folder, tmp_path) -> None:
@@ -148,6 +173,9 @@ def test_a_run_learns_draws_its_curve_and_goes_on(folder, tmp_path, capsys) -> N
     assert "min left" in capsys.readouterr().out
     run(config, folder, out, evaluate_every=50, save_every=20)
     assert "going on from step 50" in capsys.readouterr().out
+    longer = TrainConfig(**{**asdict(config), "steps": 60})
+    run(longer, folder, out, evaluate_every=50, save_every=20)
+    assert "step 60/60" in capsys.readouterr().out
     with pytest.raises(ValueError, match="other settings"):
         run(TrainConfig(width=16), folder, out, evaluate_every=50, save_every=20)
 

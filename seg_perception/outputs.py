@@ -1,0 +1,162 @@
+"""Every topic that one frame fills: its name, its type, what it needs, how its message is made.
+
+The live node and the replay walk this same table, so that both publish the same bytes and a new topic is
+one entry. `label_info` is apart: it is latched, sent once and not per frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from seg_perception.config import PipelineConfig
+from seg_perception.errors import ConfigError, FrameError
+from seg_perception.messages import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    MessageKit,
+    camera_info_message,
+    compressed_message,
+    image_message,
+)
+from seg_perception.pipeline import Wanted
+from seg_perception.types import Perception
+
+__all__ = [
+    "JPEG_FORMAT",
+    "LABEL_INFO_TOPIC",
+    "OUTPUTS",
+    "PNG_FORMAT",
+    "Output",
+    "encode_jpeg",
+    "encode_png",
+    "wanted_for",
+]
+
+LABEL_INFO_TOPIC = "label_info"
+"""Below the same prefix as the rest; latched."""
+
+PNG_FORMAT = "mono8; png compressed "
+"""What compressed_image_transport writes for a mono8 image: the trailing space is part of it."""
+
+JPEG_FORMAT = "rgb8; jpeg compressed bgr8"
+"""What compressed_image_transport writes for an rgb8 image: JPEG decoders hand out bgr8."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One topic.
+
+    Attributes:
+        name: below the node's name: `mask`, `overlay/compressed`.
+        type_name: `sensor_msgs/msg/Image`.
+        wanted: the field of `Wanted` that must be on for it; empty where it needs none.
+        build: (kit, perception, config) to the message, or None when this frame has nothing to say there.
+            Raises FrameError when the result cannot be encoded.
+    """
+
+    name: str
+    type_name: str
+    wanted: str
+    build: Callable[[MessageKit, Perception, PipelineConfig], Any]
+
+
+def encode_png(mask: np.ndarray, level: int) -> np.ndarray:
+    """A lossless PNG file, uint8 `[n]`, of a uint8 mask `[H, W]`.
+
+    Args:
+        level: zlib's, 0 (stored) to 9 (smallest).
+
+    Raises:
+        FrameError: `encode`, too large for the format.
+    """
+    return _encode(".png", mask, [cv2.IMWRITE_PNG_COMPRESSION, level])
+
+
+def encode_jpeg(rgb: np.ndarray, quality: int) -> np.ndarray:
+    """A JPEG file, uint8 `[n]`, of an RGB uint8 image `[H, W, 3]`.
+
+    Args:
+        quality: 1 to 100.
+
+    Raises:
+        FrameError: `encode`, a side longer than the format's 65500 pixels.
+    """
+    return _encode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encode(extension: str, pixels: np.ndarray, options: list[int]) -> np.ndarray:
+    try:
+        done, data = cv2.imencode(extension, pixels, options)
+    except cv2.error as exc:
+        raise _encode_error(extension, pixels) from exc
+    if not done:
+        raise _encode_error(extension, pixels)
+    return data.reshape(-1)
+
+
+def _encode_error(extension: str, pixels: np.ndarray) -> FrameError:
+    height, width = pixels.shape[:2]
+    return FrameError("encode", f"{width}x{height} pixels do not fit a {extension} file; set a smaller mask_size")
+
+
+def _mask(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    ids = seen.segmentation.class_ids
+    return None if ids is None else image_message(kit, seen.stamp_ns, seen.frame_id, ids, "mono8")
+
+
+def _confidence(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    confidence = seen.segmentation.confidence
+    return None if confidence is None else image_message(kit, seen.stamp_ns, seen.frame_id, confidence, "mono8")
+
+
+def _overlay(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    return None if seen.overlay is None else image_message(kit, seen.stamp_ns, seen.frame_id, seen.overlay, "rgb8")
+
+
+def _overlay_jpeg(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    if seen.overlay is None:
+        return None
+    data = encode_jpeg(seen.overlay, config.jpeg_quality)
+    return compressed_message(kit, seen.stamp_ns, seen.frame_id, data, JPEG_FORMAT)
+
+
+def _mask_png(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    ids = seen.segmentation.class_ids
+    if ids is None:
+        return None
+    return compressed_message(kit, seen.stamp_ns, seen.frame_id, encode_png(ids, config.png_level), PNG_FORMAT)
+
+
+def _camera_info(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    return None if seen.camera is None else camera_info_message(kit, seen.stamp_ns, seen.frame_id, seen.camera)
+
+
+OUTPUTS: tuple[Output, ...] = (
+    Output("mask", IMAGE, "mask", _mask),
+    Output("confidence", IMAGE, "confidence", _confidence),
+    Output("overlay", IMAGE, "overlay", _overlay),
+    Output("overlay/compressed", COMPRESSED_IMAGE, "overlay", _overlay_jpeg),
+    Output("mask/compressed", COMPRESSED_IMAGE, "mask", _mask_png),
+    Output("camera_info", CAMERA_INFO, "", _camera_info),
+)
+"""Filled by every frame, in the order of publication."""
+
+
+def wanted_for(names: Collection[str]) -> Wanted:
+    """What the pipeline must compute to fill these outputs; `label_info` may be among them and needs nothing.
+
+    Raises:
+        ConfigError: a name that no output has.
+    """
+    known = {output.name: output.wanted for output in OUTPUTS}
+    unknown = sorted(set(names) - set(known) - {LABEL_INFO_TOPIC})
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: no such output; there are: {', '.join((*known, LABEL_INFO_TOPIC))}")
+    flags = {known.get(name, "") for name in names}
+    return Wanted(mask="mask" in flags, confidence="confidence" in flags, overlay="overlay" in flags)
