@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 from seg_perception.errors import BackendNotBuiltError, ConfigError
 
@@ -120,7 +121,9 @@ class CameraConfig:
 
     def __post_init__(self) -> None:
         if not _CAMERA_NAME.fullmatch(self.name):
-            raise ConfigError(f"cameras: {self.name!r} must be lower-case letters, digits and _, starting with a letter")
+            raise ConfigError(
+                f"cameras: {self.name!r} must be lower-case letters, digits and _, starting with a letter"
+            )
         for spec in _specs_of(CameraConfig, f"{self.name}."):
             attribute = spec.name[len(self.name) + 1 :]
             object.__setattr__(self, attribute, spec.check(getattr(self, attribute)))
@@ -157,9 +160,7 @@ class PipelineConfig:
     warm_up_runs: int = _param(
         2, "Inferences on an empty image before the first real one.", minimum=0, maximum=100, read_only=True
     )
-    replay_masks: str = _param(
-        "", "For backend: replayed: a folder of <stamp_ns>.png class id masks.", read_only=True
-    )
+    replay_masks: str = _param("", "For backend: replayed: a folder of <stamp_ns>.png class id masks.", read_only=True)
     cameras: tuple[str, ...] = _param(
         ("camera",),
         "Names of the cameras. One: its topics are image, ~/mask ...; several: <camera>/image, ~/<camera>/mask ...",
@@ -186,20 +187,19 @@ class PipelineConfig:
         read_only=True,
     )  # fmt: skip
     output_depth: int = _param(1, "Queue of what is published.", minimum=1, maximum=1000, read_only=True)
-    overlay_opacity: float = _param(
-        0.5, "Share of the class colour in the overlay, 0 to 1.", minimum=0.0, maximum=1.0
-    )
+    overlay_opacity: float = _param(0.5, "Share of the class colour in the overlay, 0 to 1.", minimum=0.0, maximum=1.0)
     jpeg_quality: int = _param(80, "JPEG quality of ~/overlay/compressed.", minimum=1, maximum=100)
     png_level: int = _param(1, "zlib level of ~/mask/compressed, 0 to 9; it is lossless always.", minimum=0, maximum=9)
-    max_image_mpx: float = _param(
-        64.0, "Larger images are refused, in million pixels.", minimum=0.01, maximum=1000.0
-    )
+    max_image_mpx: float = _param(64.0, "Larger images are refused, in million pixels.", minimum=0.01, maximum=1000.0)
     diagnostics_period_s: float = _param(
         1.0, "Seconds between messages on /diagnostics.", minimum=0.1, maximum=60.0, read_only=True
     )
     image_timeout_s: float = _param(
-        3.0, "Seconds without an image, a publisher being there, after which diagnostics warns.", minimum=0.1, maximum=3600.0
-    )  # fmt: skip
+        3.0,
+        "Seconds without an image, a publisher being there, after which diagnostics warns.",
+        minimum=0.1,
+        maximum=3600.0,
+    )
     deadline_ms: float = _param(
         0.0,
         "Age of a mask (from the image's stamp) above which it counts as late in diagnostics, milliseconds; 0 is none.",
@@ -265,5 +265,7 @@ class PipelineConfig:
         current = self.to_parameters()
         for name, value in changes.items():
             if name in specs and specs[name].read_only and specs[name].check(value) != specs[name].check(current[name]):
-                raise ConfigError(f"{name}: fixed once the node has started; set it in the launch file or parameter file")
+                raise ConfigError(
+                    f"{name}: fixed once the node has started; set it in the launch file or parameter file"
+                )
         return self.from_parameters({**current, **changes})

@@ -153,7 +153,12 @@ class Fit:
     def _table(self, cells_hw: tuple[int, int], out_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, bool]:
         used, filled = self.used, self.filled
         rows = _cells(
-            out_hw[0], self.camera_hw[0], (used.y, used.height), self._seen_hw[0], (filled.y, filled.height), cells_hw[0]
+            out_hw[0],
+            self.camera_hw[0],
+            (used.y, used.height),
+            self._seen_hw[0],
+            (filled.y, filled.height),
+            cells_hw[0],
         )
         columns = _cells(
             out_hw[1], self.camera_hw[1], (used.x, used.width), self._seen_hw[1], (filled.x, filled.width), cells_hw[1]

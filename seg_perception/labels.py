@@ -7,9 +7,10 @@ to guess.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ class LabelSet:
         for label in self.labels:
             if label.name == name:
                 return label.id
-        raise LabelError(f"label set {self.name!r} has no {name!r}; it has {', '.join(l.name for l in self.labels)}")
+        raise LabelError(f"label set {self.name!r} has no {name!r}; it has {', '.join(one.name for one in self)}")
 
     @cached_property
     def palette(self) -> np.ndarray:
@@ -96,8 +97,8 @@ class LabelSet:
         return {
             "name": self.name,
             "labels": [
-                {"id": l.id, "name": l.name, "color": list(l.color), "is_thing": l.is_thing, "role": l.role}
-                for l in self.labels
+                {"id": one.id, "name": one.name, "color": list(one.color), "is_thing": one.is_thing, "role": one.role}
+                for one in self.labels
             ],
         }
 
@@ -106,9 +107,7 @@ class LabelSet:
         """Build from what `to_json` wrote; LabelError says which entry is wrong."""
         try:
             labels = tuple(
-                Label(
-                    entry["id"], entry["name"], tuple(entry["color"]), bool(entry["is_thing"]), entry["role"]
-                )
+                Label(entry["id"], entry["name"], tuple(entry["color"]), bool(entry["is_thing"]), entry["role"])
                 for entry in data["labels"]
             )
             return cls(str(data["name"]), labels)

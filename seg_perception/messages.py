@@ -6,7 +6,8 @@ names are the interfaces' own, so what is built here is the same message in both
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Protocol, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -178,12 +179,8 @@ def camera_info_message(kit: MessageKit, stamp_ns: int, frame_id: str, camera: C
 
 def label_info_message(kit: MessageKit, stamp_ns: int, frame_id: str, labels: LabelSet) -> Any:
     """vision_msgs/LabelInfo: the name of every class id."""
-    classes = [
-        kit.make("vision_msgs/msg/VisionClass", class_id=label.id, class_name=label.name) for label in labels
-    ]
-    return kit.make(
-        LABEL_INFO, header=_header(kit, stamp_ns, frame_id), class_map=classes, threshold=0.0
-    )
+    classes = [kit.make("vision_msgs/msg/VisionClass", class_id=label.id, class_name=label.name) for label in labels]
+    return kit.make(LABEL_INFO, header=_header(kit, stamp_ns, frame_id), class_map=classes, threshold=0.0)
 
 
 def diagnostics_message(

@@ -6,8 +6,9 @@ thought; none of them needs ROS.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Mapping, Union
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,7 +24,7 @@ __all__ = [
     "Segmentation",
 ]
 
-ImageData = Union[bytes, bytearray, memoryview, np.ndarray]
+ImageData: TypeAlias = bytes | bytearray | memoryview | np.ndarray
 """Pixels as they came: any one-dimensional byte buffer. Nothing here copies it."""
 
 

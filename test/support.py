@@ -10,6 +10,7 @@ import pytest
 
 from seg_perception.labels import CITYSCAPES
 
+
 def tiny_metadata(height: int = 64, width: int = 128, stride: int = 2) -> dict[str, Any]:
     head = {"stride": stride, "resize": "nearest"}
     return {

@@ -20,7 +20,9 @@ def gradient(height: int, width: int) -> np.ndarray:
     return np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], -1).astype(np.uint8)
 
 
-def reference_cell(i: int, out: int, camera: int, used0: int, used: int, model: int, filled0: int, filled: int, cells: int):
+def reference_cell(
+    i: int, out: int, camera: int, used0: int, used: int, model: int, filled0: int, filled: int, cells: int
+):
     """The model's cell for output pixel i along one axis, or None where the model saw nothing."""
     centre = Fraction(2 * i + 1, 2) * Fraction(camera, out)  # in camera pixels
     if not used0 <= centre < used0 + used:

@@ -70,7 +70,8 @@ class OnnxRuntimeBackend:
     """
 
     def __init__(self, bundle: ModelBundle, threads: int = 0, spinning: bool = False) -> None:
-        self.bundle, self.labels, self.input_hw = bundle, bundle.labels, bundle.input_hw
+        self.bundle, self.labels = bundle, bundle.labels
+        self.input_hw: tuple[int, int] | None = bundle.input_hw
         self.threads = threads or usable_cores()
         with tempfile.TemporaryDirectory(prefix="seg_perception_") as scratch:
             # A profile of the first run alone tells where the nodes really ran; see _placement.

@@ -3,8 +3,9 @@ that comes after the network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Callable, Mapping
 
 import cv2
 import numpy as np
@@ -39,11 +40,13 @@ class ReplayedBackend:
             ConfigError: no folder was given, or there is no such file in it.
         """
         if not folder:
-            raise ConfigError("replay_masks: expected a folder of <stamp_ns>.png masks for backend replayed, got nothing")
+            raise ConfigError(
+                "replay_masks: expected a folder of <stamp_ns>.png masks for backend replayed, got nothing"
+            )
         paths = {int(path.stem): path for path in Path(folder).glob("*.png") if path.stem.isdigit()}
         if not paths:
             raise ConfigError(f"replay_masks: no <stamp_ns>.png in {folder!r}")
-        return cls({stamp_ns: lambda path=path: _read_mask(path) for stamp_ns, path in paths.items()})
+        return cls({stamp_ns: partial(_read_mask, path) for stamp_ns, path in paths.items()})
 
     def warm_up(self, runs: int) -> float:
         return 0.0

@@ -6,12 +6,16 @@ import argparse
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
+from typing import TYPE_CHECKING
 
 from seg_perception.cli._progress import Progress
 from seg_perception.config import PipelineConfig
 from seg_perception.visualise import latency_table
+
+if TYPE_CHECKING:
+    from seg_perception.bench import RoundTripLike
 
 __all__ = ["add_arguments", "run"]
 
@@ -58,7 +62,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _node(args: argparse.Namespace, config: PipelineConfig) -> Iterator[object]:
+def _node(args: argparse.Namespace, config: PipelineConfig) -> Iterator[RoundTripLike | None]:
     """The live node, unless it is not wanted or there is no ROS."""
     if args.no_node:
         yield None

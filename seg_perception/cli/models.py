@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info = actions.add_parser("info", help="what a model is, and what was measured of it")
     info.add_argument("model", help="a shipped model's name, or a model file's path")
     info.add_argument("--json", action="store_true", help="the metadata as it stands in the file")
-    verify = actions.add_parser("verify", help="check files against their seal and the model contract, and run them once")
+    verify = actions.add_parser(
+        "verify", help="check files against their seal and the model contract, and run them once"
+    )
     verify.add_argument("models", nargs="*", metavar="MODEL", help="names or paths (default: every shipped model)")
 
 

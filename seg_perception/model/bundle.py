@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from seg_perception.errors import LabelError, ModelContractError, ModelCorruptError, ModelNotFoundError
 from seg_perception.labels import LabelSet
@@ -26,7 +27,9 @@ OPSETS = (13, 22)
 """Lowest and highest operator set that is accepted."""
 
 _SEAL_KEY = b"seg_perception_sha256"
-_SEAL_HEAD = b"\x72" + bytes([2 + len(_SEAL_KEY) + 2 + 64]) + b"\x0a" + bytes([len(_SEAL_KEY)]) + _SEAL_KEY + b"\x12\x40"
+_SEAL_HEAD = (
+    b"\x72" + bytes([2 + len(_SEAL_KEY) + 2 + 64]) + b"\x0a" + bytes([len(_SEAL_KEY)]) + _SEAL_KEY + b"\x12\x40"
+)
 _SEAL_SIZE = len(_SEAL_HEAD) + 64
 _MAX_BYTES = 2**31 - 1  # protobuf's own limit
 _HEADS = ("class_ids", "confidence")
@@ -107,7 +110,9 @@ def read_bundle(path: Path) -> ModelBundle:
             raise ModelCorruptError(f"{path}: {path.stat().st_size} bytes; an ONNX model has at most {_MAX_BYTES}")
         data = path.read_bytes()
     except OSError as exc:
-        raise ModelNotFoundError(f"{path}: cannot be read ({exc.strerror}); check the path and its permissions") from exc
+        raise ModelNotFoundError(
+            f"{path}: cannot be read ({exc.strerror}); check the path and its permissions"
+        ) from exc
     try:
         header: OnnxHeader | None = read_header(data)
         damage = ""
@@ -157,9 +162,7 @@ def _check_contract(path: Path, data: bytes, header: OnnxHeader) -> ModelBundle:
             raise ModelContractError(f"{path}: head {head}: stride {stride} does not divide the input {input_hw}")
         shape = (None, input_hw[0] // stride, input_hw[1] // stride)
         _check_tensor(path, header.outputs, "output", head, shape)
-    return ModelBundle(
-        path, data, hashlib.sha256(data).hexdigest(), metadata, labels, input_hw, strides, header.opset
-    )
+    return ModelBundle(path, data, hashlib.sha256(data).hexdigest(), metadata, labels, input_hw, strides, header.opset)
 
 
 def _metadata(path: Path, header: OnnxHeader) -> Mapping[str, Any]:
@@ -171,8 +174,8 @@ def _metadata(path: Path, header: OnnxHeader) -> Mapping[str, Any]:
         raise ModelContractError(f"{path}: metadata must be a JSON object, got {type(metadata).__name__}")
     if metadata.get("schema") != SCHEMA_VERSION:
         raise ModelContractError(
-            f"{path}: metadata schema {metadata.get('schema')!r}; this version of seg_perception reads {SCHEMA_VERSION}: "
-            "install the version that made the model, or export it again"
+            f"{path}: metadata schema {metadata.get('schema')!r}; this version of seg_perception reads "
+            f"{SCHEMA_VERSION}: install the version that made the model, or export it again"
         )
     missing = [key for key in ("name", "version", "license", "labels", "input", "heads") if key not in metadata]
     if missing:
@@ -197,7 +200,9 @@ def _stride(path: Path, metadata: Mapping[str, Any], head: str) -> int:
     if type(stride) is not int or stride < 1:
         raise ModelContractError(f"{path}: metadata, heads, {head}: expected a stride of 1 or more, got {entry!r}")
     if entry is not None and entry.get("resize") != "nearest":
-        raise ModelContractError(f"{path}: metadata, heads, {head}: resize must be 'nearest', got {entry.get('resize')!r}")
+        raise ModelContractError(
+            f"{path}: metadata, heads, {head}: resize must be 'nearest', got {entry.get('resize')!r}"
+        )
     return stride
 
 

@@ -6,8 +6,8 @@ here so that a robot needs no ONNX package, and so that weights are skipped and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Iterator, Mapping
 
 __all__ = ["OnnxHeader", "TensorInfo", "WireError", "read_header"]
 

@@ -29,7 +29,7 @@ SHIPPED = MappingProxyType(
             ShippedModel(
                 "street_pyramid",
                 "street_pyramid.onnx",
-                "2899874326c69451944fcebf3adde37613d687a483a066a150ba31f286585775",
+                "a85256c9277ad74756f18abcdfb63d6f0ae3ee0732422f3ea37fcb137b45acfb",
                 "pyramid pooling, 19 Cityscapes classes, learned from CamVid's labels alone",
             ),
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -135,7 +135,9 @@ class TrainingSet:
 
     def class_frequency(self) -> np.ndarray:
         """Share of the labelled pixels, float `[11]`, sums to 1."""
-        counts = sum(np.bincount(labels.ravel(), minlength=256)[: len(CAMVID_CLASSES)] for labels in self.labels)
+        counts = np.zeros(len(CAMVID_CLASSES), np.int64)
+        for labels in self.labels:
+            counts += np.bincount(labels.ravel(), minlength=256)[: len(CAMVID_CLASSES)]
         return counts / counts.sum()
 
     def _indices(self, step: int) -> np.ndarray:
@@ -166,7 +168,7 @@ class TrainingSet:
                     if ended.is_set():
                         return
                     ready.put(self.batch(step))
-            except BaseException as exc:  # noqa: BLE001 - handed over to the consumer, which raises it
+            except BaseException as exc:
                 ready.put(exc)
 
         threading.Thread(target=produce, name="batches", daemon=True).start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ def camvid_confusion(predict: Predictor, items: Sequence[CamVidItem], size_hw: t
         truth = item.read_labels()
         fit = Fit(truth.shape, size_hw, "stretch", 0.5, truth.shape)
         image = fit.to_model(DecodedImage(item.read_image(), "rgb"))
+        assert image is not None  # there is a model's size
         full = fit.to_camera(predict(image))
         total += confusion_matrix(truth, CAMVID_OF_CITYSCAPES[full], len(CAMVID_CLASSES))
     return total

@@ -12,8 +12,9 @@ import argparse
 import io
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -76,7 +77,19 @@ class ClassIds(nn.Module):
         return class_ids, (confidence * 255 + 0.5).to(torch.uint8)
 
 
-USUAL_CLASSES = ("road", "sidewalk", "building", "fence", "pole", "traffic sign", "vegetation", "sky", "person", "rider", "car")
+USUAL_CLASSES = (
+    "road",
+    "sidewalk",
+    "building",
+    "fence",
+    "pole",
+    "traffic sign",
+    "vegetation",
+    "sky",
+    "person",
+    "rider",
+    "car",
+)
 """Under which of its classes each CamVid label is best known. A cyclist is a human first: rider."""
 
 
@@ -99,7 +112,7 @@ def name_usual_classes(network: nn.Module, items: Sequence[CamVidItem], size_hw:
     swapped = {}
     for name in USUAL_CLASSES:
         usual = CITYSCAPES.id_of(name)
-        members = [l.id for l in CITYSCAPES if CAMVID_OF_CITYSCAPES[l.id] == CAMVID_OF_CITYSCAPES[usual]]
+        members = np.nonzero(CAMVID_OF_CITYSCAPES == CAMVID_OF_CITYSCAPES[usual])[0].tolist()
         most = max(members, key=lambda c: int(used[c]))
         if used[most] > used[usual]:
             for tensor in (network.classify.weight, network.classify.bias):

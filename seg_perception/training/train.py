@@ -28,7 +28,7 @@ from seg_perception.training.evaluate import camvid_confusion, predictor
 from seg_perception.training.losses import PartialLabelLoss
 from seg_perception.training.models import build
 
-__all__ = ["TrainConfig", "Trainer", "class_log_prior", "main"]
+__all__ = ["RunLog", "TrainConfig", "Trainer", "class_log_prior", "main"]
 
 _CITYSCAPES_PIXEL_SHARE = {
     "road": 0.37, "sidewalk": 0.06, "building": 0.23, "wall": 0.006, "fence": 0.009, "pole": 0.012,
@@ -37,6 +37,10 @@ _CITYSCAPES_PIXEL_SHARE = {
     "motorcycle": 0.001, "bicycle": 0.004,
 }  # fmt: skip
 """Roughly how much of a Cityscapes street scene each class covers."""
+
+
+LOG_EVERY = 50
+"""Steps between two lines of progress."""
 
 
 @dataclass(frozen=True)
@@ -193,45 +197,55 @@ def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
     pyplot.close(figure)
 
 
+class RunLog:
+    """What is known of a run: lines on standard output, `history.jsonl` and `curve.png` in its folder."""
+
+    def __init__(self, out: Path, trainer: Trainer) -> None:
+        self._path, self._curve, self._trainer = out / "history.jsonl", out / "curve.png", trainer
+        lines = self._path.read_text().splitlines() if self._path.is_file() else []
+        self._history = [entry for entry in map(json.loads, lines) if entry["step"] <= trainer.step]
+        self._started, self._first_step = time.monotonic(), trainer.step
+
+    def add(self, losses: list[float], confusion: np.ndarray | None) -> None:
+        """Note the steps since the last call, and how accurate the averaged network is now."""
+        step, steps = self._trainer.step, self._trainer.config.steps
+        seconds = (time.monotonic() - self._started) / (step - self._first_step)
+        entry: dict[str, Any] = {"step": step, "loss": round(float(np.mean(losses)), 4)}
+        text = f"step {step}/{steps}  epoch {step / self._trainer.training_set.steps_per_epoch:.1f}"
+        text += f"  loss {entry['loss']:.3f}  {seconds:.2f} s/step  {seconds * (steps - step) / 60:.0f} min left"
+        if confusion is not None:
+            entry["val_miou"] = round(mean_iou(confusion), 4)
+            entry["val_iou"] = [round(float(iou), 3) for iou in iou_per_class(confusion)]
+            named = ", ".join(f"{name} {iou:.2f}" for name, iou in zip(CAMVID_CLASSES, entry["val_iou"]))
+            text += f"  val mIoU {entry['val_miou']:.4f}\n  {named}"
+        print(text, flush=True)
+        self._history.append(entry)
+        self._path.write_text("".join(json.dumps(line) + "\n" for line in self._history))
+        if confusion is not None:
+            draw_curve(self._history, self._curve)
+
+
 def run(config: TrainConfig, data: Path, out: Path, evaluate_every: int, save_every: int) -> None:
     """Train to the last step, from `out/last.pt` if it is there, saying how it goes on standard output."""
     out.mkdir(parents=True, exist_ok=True)
     print(f"reading {data}", flush=True)
     training_set = TrainingSet(camvid_items(data, "train"), config.size_hw, config.batch, 4, config.seed)
     val_items = camvid_items(data, "val")
-    trainer = Trainer(config, training_set)
-    checkpoint, log = out / "last.pt", out / "history.jsonl"
+    trainer, checkpoint = Trainer(config, training_set), out / "last.pt"
     if checkpoint.is_file():
         trainer.restore(load_checkpoint(checkpoint))
         print(f"going on from step {trainer.step}", flush=True)
-    history = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-    history = [entry for entry in history if entry["step"] <= trainer.step]
-    started, first_step, losses = time.monotonic(), trainer.step, []
+    log, losses = RunLog(out, trainer), []
     for images, counts in training_set.batches(trainer.step, config.steps):
         losses.append(trainer.train_step(images, counts))
-        step = trainer.step
-        if step % 50 == 0 or step == config.steps:
-            seconds = (time.monotonic() - started) / (step - first_step)
-            entry = {"step": step, "loss": round(float(np.mean(losses)), 4), "s_per_step": round(seconds, 3)}
+        last = trainer.step == config.steps
+        evaluates = trainer.step % evaluate_every == 0 or last
+        if trainer.step % LOG_EVERY == 0 or evaluates:
+            judged = camvid_confusion(predictor(trainer.averaged), val_items, config.size_hw) if evaluates else None
+            log.add(losses, judged)
             losses = []
-            if step % evaluate_every == 0 or step == config.steps:
-                confusion = camvid_confusion(predictor(trainer.averaged), val_items, config.size_hw)
-                entry["val_miou"] = round(mean_iou(confusion), 4)
-                entry["val_iou"] = [round(float(v), 3) for v in iou_per_class(confusion)]
-            history.append(entry)
-            log.write_text("".join(json.dumps(h) + "\n" for h in history))
-            epoch = step / training_set.steps_per_epoch
-            left_min = seconds * (config.steps - step) / 60
-            accuracy = f"  val mIoU {entry['val_miou']:.4f}" if "val_miou" in entry else ""
-            print(f"step {step}/{config.steps}  epoch {epoch:.1f}  loss {entry['loss']:.3f}"
-                  f"  {seconds:.2f} s/step  {left_min:.0f} min left{accuracy}", flush=True)  # fmt: skip
-            if "val_miou" in entry:
-                draw_curve(history, out / "curve.png")
-                named = ", ".join(f"{n} {v:.2f}" for n, v in zip(CAMVID_CLASSES, entry["val_iou"]))
-                print(f"  {named}", flush=True)
-        if step % save_every == 0 or step == config.steps:
+        if trainer.step % save_every == 0 or last:
             save_checkpoint(checkpoint, trainer.state())
-    save_checkpoint(checkpoint, trainer.state())
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -245,7 +259,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--full-precision", action="store_true", help="float32 instead of bfloat16 autocast")
-    parser.add_argument("--evaluate-every", type=int, default=500, help="steps, a multiple of 50")
+    parser.add_argument("--evaluate-every", type=int, default=500, help="steps")
     parser.add_argument("--save-every", type=int, default=200, help="steps")
     args = parser.parse_args(argv)
     config = TrainConfig(

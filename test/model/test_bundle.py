@@ -42,7 +42,11 @@ def test_the_seal_is_the_sha256_of_everything_before_it(tiny_model) -> None:
     body = tiny_onnx()
     assert data.startswith(body) and data.endswith(hashlib.sha256(body).hexdigest().encode())
     bundle = read_bundle(path)
-    assert (bundle.name, bundle.input_hw, dict(bundle.strides)) == ("tiny", (64, 128), {"class_ids": 2, "confidence": 2})
+    assert (bundle.name, bundle.input_hw, dict(bundle.strides)) == (
+        "tiny",
+        (64, 128),
+        {"class_ids": 2, "confidence": 2},
+    )
     assert bundle.sha256 == hashlib.sha256(data).hexdigest()
 
 

@@ -5,6 +5,13 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Networks this small gain nothing from more, and on a busy machine threads wait for each other."""
+    torch = pytest.importorskip("torch", reason="the training room needs torch")
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A tiny CamVid: the label of a pixel is its red value // 20, 11 and above void."""

@@ -40,9 +40,7 @@ def test_labels_stay_on_their_pixels(folder) -> None:
     )
     agreements = []
     for seed in range(20):
-        view, labels = augment(
-            np.random.default_rng(seed), item.read_image(), item.read_labels(), (128, 256), plain
-        )
+        view, labels = augment(np.random.default_rng(seed), item.read_image(), item.read_labels(), (128, 256), plain)
         assert view.shape == (128, 256, 3) and labels.shape == (128, 256)
         known = labels != 255
         inner = cv2.erode((np.abs(cv2.Laplacian(view[..., 0], cv2.CV_16S)) < 2).astype(np.uint8), np.ones((9, 9)))
