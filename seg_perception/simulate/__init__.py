@@ -1,0 +1,18 @@
+"""A simulated street, seen by a camera that drives along it, with exact ground truth for every pixel.
+
+::
+
+    scene = StreetScene(seed=0, width_px=640, height_px=480, rate_hz=15.0)
+    for frame in scene.frames(30):
+        frame.rgb, frame.class_ids, frame.instance_ids, frame.camera, frame.world_from_base
+
+It makes no claim about how well a model does on real roads: real images do that.
+"""
+
+from __future__ import annotations
+
+from seg_perception.simulate.camera import PinholeCamera
+from seg_perception.simulate.scene import EPOCH_NS, SimulatedFrame, StreetScene
+from seg_perception.simulate.world import SceneObject
+
+__all__ = ["EPOCH_NS", "PinholeCamera", "SceneObject", "SimulatedFrame", "StreetScene"]
