@@ -1,6 +1,6 @@
 """The one room where messages are read and built, for live ROS and for bags alike.
 
-A `MessageKit` hides whose message classes they are: rclpy's (`ros/kit.py`) or rosbags' (`bag.py`). Field
+A `MessageKit` hides whose message classes they are: rclpy's (`ros/kit.py`) or rosbags' (`bag/kit.py`). Field
 names are the interfaces' own, so what is built here is the same message in both worlds.
 """
 
