@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,7 @@ from seg_perception import images
 from seg_perception.bag import Bag, RosbagsKit
 from seg_perception.labels import LabelSet
 from seg_perception.messages import IMAGE, stamp_ns_of
-from seg_perception.sources import open_source
+from seg_perception.sources import Source
 from seg_perception.types import Frame
 from seg_perception.video import VideoWriter
 from seg_perception.visualise import contact_sheet, legend
@@ -21,7 +20,6 @@ from seg_perception.visualise import contact_sheet, legend
 __all__ = ["camera_times", "read_diagnostics", "write_contact_sheet", "write_video"]
 
 _SHEET_PAIRS = 8
-_STAGES_OF_TABLE = ("decode", "resize", "inference", "masks", "overlay", "total", "publish", "age")
 
 
 def read_diagnostics(bag: Path) -> dict[str, dict[str, str]]:
@@ -69,7 +67,8 @@ def write_video(
     return count
 
 
-def _overlays(bag: Path, topic: str):  # type: ignore[no-untyped-def]
+def _overlays(bag: Path, topic: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Stamp and RGB uint8 `[H, W, 3]` of every recorded picture."""
     kit = RosbagsKit()
     with Bag(bag) as recorded:
         for message in recorded.messages([topic]):
@@ -77,17 +76,16 @@ def _overlays(bag: Path, topic: str):  # type: ignore[no-untyped-def]
             yield stamp_ns_of(picture), picture.data.reshape(picture.height, picture.width, 3)
 
 
-def write_contact_sheet(bag: Path, topic: str, source: str, from_topic: str | None, stamps: Path, path: Path) -> int:
-    """A PNG of some pictures and their overlays side by side, spread over the run; returns how many."""
+def write_contact_sheet(bag: Path, topic: str, source: Source, stamps: Path, path: Path) -> int:
+    """A PNG of some of a source's pictures and their overlays side by side, spread over the run; returns how many."""
     index_of = {int(stamp): int(index) for index, stamp in (line.split() for line in stamps.read_text().splitlines())}
     painted = {index_of[s]: picture for s, picture in _chosen(bag, topic, index_of)}
     rows = []
-    with contextlib.closing(open_source(source, topic=from_topic)) as frames:
-        for index, frame in enumerate(frames):
-            if index in painted:
-                rows.append((_rgb(frame), painted[index], f"frame {index}"))
-            if len(rows) == len(painted):
-                break
+    for index, frame in enumerate(source):
+        if index in painted:
+            rows.append((_rgb(frame), painted[index], f"frame {index}"))
+        if len(rows) == len(painted):
+            break
     if rows:
         sheet = contact_sheet(rows, columns=2, width=1600)
         cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

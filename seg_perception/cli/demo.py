@@ -12,7 +12,7 @@ from pathlib import Path
 from seg_perception.cli._progress import Progress
 from seg_perception.config import PipelineConfig
 from seg_perception.errors import SegPerceptionError
-from seg_perception.sources import SIMULATED, open_source
+from seg_perception.sources import SIMULATED, Source, open_source
 from seg_perception.types import CompressedImage
 
 __all__ = ["add_arguments", "run"]
@@ -65,9 +65,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _source(args: argparse.Namespace) -> contextlib.closing[Source]:
+    return contextlib.closing(open_source(args.input, topic=args.topic, rate_hz=args.rate))
+
+
 def _look_at(args: argparse.Namespace) -> tuple[int | None, bool]:
     """How many pictures will be played, if that is known, and whether they are compressed."""
-    with contextlib.closing(open_source(args.input, topic=args.topic)) as source:
+    with _source(args) as source:
         first = next(iter(source), None)
         if first is None:
             raise SegPerceptionError(f"{args.input}: there is no image in it")
@@ -87,7 +91,8 @@ def _report(args: argparse.Namespace, bag: Path, stamps: Path, total: int | None
         frames = demo_report.write_video(bag, _OVERLAY, labels, out / "overlay.mp4", args.rate, progress.update)
     if not frames:
         raise SegPerceptionError(f"no overlay was recorded; {out}/node.log says why")
-    pairs = demo_report.write_contact_sheet(bag, _OVERLAY, args.input, args.topic, stamps, out / "contact_sheet.png")
+    with _source(args) as source:
+        pairs = demo_report.write_contact_sheet(bag, _OVERLAY, source, stamps, out / "contact_sheet.png")
     diagnostics = demo_report.read_diagnostics(bag)
     (out / "diagnostics.json").write_text(json.dumps(diagnostics, indent=2) + "\n")
     camera = next((values for values in diagnostics.values() if "received" in values), {})
