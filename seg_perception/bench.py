@@ -7,8 +7,9 @@ same tenth of a second does not. The differences are therefore the figures to tr
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -121,9 +122,7 @@ def run_bench(
     height, width = size_hw
     frame = Frame(0, "camera", RawImage(height, width, "bgr8", width * 3, picture.tobytes()))
     tensor = cv2.cvtColor(cv2.resize(picture, bundle.input_hw[::-1]), cv2.COLOR_BGR2RGB)[None]
-    result = BenchResult(
-        {"backend": backend.description, "picture": f"{width}x{height} bgr8", "rate_hz": rate_hz}
-    )
+    result = BenchResult({"backend": backend.description, "picture": f"{width}x{height} bgr8", "rate_hz": rate_hz})
 
     def measure_bare() -> None:
         started = time.perf_counter()
