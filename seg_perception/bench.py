@@ -6,6 +6,7 @@ same tenth of a second does not. The differences are therefore the figures to tr
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from seg_perception.backends.onnx_runtime import OnnxRuntimeBackend, bare_session
+from seg_perception.backends.onnx_runtime import OnnxRuntimeBackend
 from seg_perception.config import PipelineConfig
 from seg_perception.latency import percentiles
 from seg_perception.model.bundle import load_bundle
@@ -111,13 +112,12 @@ def run_bench(
 ) -> BenchResult:
     """Measure `runs` times, alternating, one round every 1 / `rate_hz` seconds.
 
-    Bare inference and the pipeline get the same picture, threads and options; the pipeline answers with
-    mask and confidence at the camera's size.
+    Bare inference runs in the pipeline's own session, on the same picture: another session's threads would
+    wake up on other cores. The pipeline answers with mask and confidence at the camera's size.
     """
     bundle = load_bundle(config.model)
     backend = OnnxRuntimeBackend(bundle, config.threads, config.spinning)
     pipeline = Pipeline(config, backend)
-    session = bare_session(bundle, config.threads, config.spinning)
     picture = test_picture(*size_hw)
     height, width = size_hw
     frame = Frame(0, "camera", RawImage(height, width, "bgr8", width * 3, picture.tobytes()))
@@ -125,8 +125,9 @@ def run_bench(
     result = BenchResult({"backend": backend.description, "picture": f"{width}x{height} bgr8", "rate_hz": rate_hz})
 
     def measure_bare() -> None:
+        assert backend.session is not None
         started = time.perf_counter()
-        session.run(None, {"image": tensor})
+        backend.session.run(None, {"image": tensor})
         result.bare.append((time.perf_counter() - started) * 1e3)
 
     def measure_pipeline() -> None:
@@ -137,14 +138,15 @@ def run_bench(
         if node is not None:
             result.node.append(node.measure(picture))
 
-    # Whoever comes first after a pause finds cold caches and sleeping cores, so they take turns at it.
-    turns = [measure_bare, measure_pipeline, measure_node]
+    # Who comes after a pause, or after another process had the cores, finds them asleep and the caches cold:
+    # every order in turn, so that it hits all alike.
+    orders = list(itertools.permutations((measure_bare, measure_pipeline, measure_node)))
     for i in range(-WARM_UP_ROUNDS, runs):
         if i == 0:
             result.forget()
         round_started = time.perf_counter()
-        for turn in range(len(turns)):
-            turns[(i + turn) % len(turns)]()
+        for measure in orders[i % len(orders)]:
+            measure()
         progress(i + 1 + WARM_UP_ROUNDS)
         time.sleep(max(0.0, 1 / rate_hz - (time.perf_counter() - round_started)))
     pipeline.close()

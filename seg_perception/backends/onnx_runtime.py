@@ -16,7 +16,7 @@ from seg_perception.errors import BackendError
 from seg_perception.model.bundle import ModelBundle
 from seg_perception.types import Heads
 
-__all__ = ["OnnxRuntimeBackend", "bare_session", "usable_cores"]
+__all__ = ["OnnxRuntimeBackend", "usable_cores"]
 
 _OUTPUTS = ["class_ids", "confidence"]
 
@@ -29,34 +29,6 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def bare_session(
-    bundle: ModelBundle, threads: int = 0, spinning: bool = False, profile_prefix: str = ""
-) -> ort.InferenceSession:
-    """A session with the options that `OnnxRuntimeBackend` uses, and nothing around it.
-
-    Args:
-        profile_prefix: where to write a profile of the runs until `end_profiling`; empty for none.
-
-    Raises:
-        BackendError: ONNX Runtime refuses the graph.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    options.log_severity_level = 3
-    if profile_prefix:
-        options.enable_profiling = True
-        options.profile_file_prefix = profile_prefix
-    try:
-        return ort.InferenceSession(bundle.data, options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # ONNX Runtime raises a dozen unrelated types
-        raise BackendError(
-            f"{bundle.path}: ONNX Runtime {ort.__version__} refuses the graph (opset {bundle.opset}); "
-            f"install a newer onnxruntime or export the model with a lower opset: {exc}"
-        ) from exc
-
-
 class OnnxRuntimeBackend:
     """A model bundle in an ONNX Runtime session.
 
@@ -64,6 +36,10 @@ class OnnxRuntimeBackend:
         bundle: a checked model file.
         threads: for one inference; 0 is one for each usable core.
         spinning: idle threads wait actively for the next operator.
+
+    Attributes:
+        session: ONNX Runtime's own, for a benchmark; None once closed.
+        placement: how many nodes of the optimised graph ran on which provider.
 
     Raises:
         BackendError: ONNX Runtime refuses the graph.
@@ -74,10 +50,7 @@ class OnnxRuntimeBackend:
         self.input_hw: tuple[int, int] | None = bundle.input_hw
         self.threads = threads or usable_cores()
         with tempfile.TemporaryDirectory(prefix="seg_perception_") as scratch:
-            # A profile of the first run alone tells where the nodes really ran; see _placement.
-            self._session: ort.InferenceSession | None = bare_session(
-                bundle, self.threads, spinning, profile_prefix=os.path.join(scratch, "profile")
-            )
+            self.session: ort.InferenceSession | None = self._open(spinning, scratch)
             self.placement = self._placement()
         placed = ", ".join(f"{count} nodes on {name}" for name, count in self.placement.most_common())
         self.description = (
@@ -85,19 +58,35 @@ class OnnxRuntimeBackend:
             f"model {bundle.name} {bundle.version} ({bundle.sha256[:12]})"
         )
 
+    def _open(self, spinning: bool, scratch: str) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+        options.log_severity_level = 3
+        options.enable_profiling = True  # until the end of the first run, see _placement
+        options.profile_file_prefix = os.path.join(scratch, "profile")
+        try:
+            return ort.InferenceSession(self.bundle.data, options, providers=["CPUExecutionProvider"])
+        except Exception as exc:  # ONNX Runtime raises a dozen unrelated types
+            raise BackendError(
+                f"{self.bundle.path}: ONNX Runtime {ort.__version__} refuses the graph (opset {self.bundle.opset}); "
+                f"install a newer onnxruntime or export the model with a lower opset: {exc}"
+            ) from exc
+
     def _placement(self) -> Counter[str]:
         """Where each node of the optimised graph really ran, from the profile of one run."""
         self._run(np.zeros((*self.bundle.input_hw, 3), np.uint8))
-        assert self._session is not None
-        events = json.loads(Path(self._session.end_profiling()).read_text())
+        assert self.session is not None
+        events = json.loads(Path(self.session.end_profiling()).read_text())
         nodes = {e["name"]: e["args"]["provider"] for e in events if e.get("args", {}).get("provider")}
         return Counter(nodes.values())
 
     def _run(self, image: np.ndarray) -> list[np.ndarray]:
-        if self._session is None:
+        if self.session is None:
             raise BackendError(f"{self.bundle.name}: the session is closed")
         try:
-            outputs: list[np.ndarray] = self._session.run(_OUTPUTS, {"image": image[None]})
+            outputs: list[np.ndarray] = self.session.run(_OUTPUTS, {"image": image[None]})
             return outputs
         except Exception as exc:
             raise BackendError(f"{self.bundle.name}: ONNX Runtime failed on an image {image.shape}: {exc}") from exc
@@ -119,4 +108,4 @@ class OnnxRuntimeBackend:
         return Heads(class_ids[0], confidence[0])
 
     def close(self) -> None:
-        self._session = None
+        self.session = None

@@ -29,7 +29,7 @@ SHIPPED = MappingProxyType(
             ShippedModel(
                 "street_pyramid",
                 "street_pyramid.onnx",
-                "a85256c9277ad74756f18abcdfb63d6f0ae3ee0732422f3ea37fcb137b45acfb",
+                "d6fab539eba419eb27b8347a26560926bfe9a48b511c8a10f26cd0f7e9871966",
                 "pyramid pooling, 19 Cityscapes classes, learned from CamVid's labels alone",
             ),
         )

@@ -42,6 +42,7 @@ __all__ = [
     "main",
     "metadata_of",
     "name_usual_classes",
+    "network_of_run",
     "onnx_predictor",
     "with_metadata",
 ]
@@ -166,6 +167,15 @@ def metadata_of(name: str, version: str, size_hw: tuple[int, int], stride: int, 
     }
 
 
+def network_of_run(run: Path) -> tuple[nn.Module, TrainConfig, int]:
+    """The averaged network of a training run in eval mode, its configuration, and its steps so far."""
+    state = load_checkpoint(run / "last.pt")
+    config = TrainConfig(**state["config"])
+    network = build(config.architecture, len(CITYSCAPES), config.width)
+    network.load_state_dict(state["averaged"])
+    return network.eval(), config, state["step"]
+
+
 def onnx_predictor(data: bytes) -> Any:
     """`evaluate.Predictor` of a model file, straight on ONNX Runtime."""
     session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
@@ -188,11 +198,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--stride", type=int, choices=(1, 2, 4), default=2, help="of the class ids, in input pixels")
     args = parser.parse_args(argv)
 
-    state = load_checkpoint(args.run / "last.pt")
-    config = TrainConfig(**state["config"])
-    network = build(config.architecture, len(CITYSCAPES), config.width)
-    network.load_state_dict(state["averaged"])
-    swapped = name_usual_classes(network.eval(), camvid_items(args.data, "train")[::4], config.size_hw)
+    network, config, steps = network_of_run(args.run)
+    swapped = name_usual_classes(network, camvid_items(args.data, "train")[::4], config.size_hw)
     for used, usual in swapped.items():
         print(f"what the network called {used} goes by {usual}")
     graph = export_graph(network, config.size_hw, args.stride)
@@ -206,7 +213,7 @@ def main(argv: list[str] | None = None) -> None:
         config.size_hw,
         args.stride,
         description=f"{config.architecture} network, base width {config.width}",
-        training={"data": "CamVid train, 367 frames, 11 classes", "steps": state["step"], "batch": config.batch},
+        training={"data": "CamVid train, 367 frames, 11 classes", "steps": steps, "batch": config.batch},
         accuracy={"camvid_val_miou": round(mean_iou(confusion), 4), "camvid_val_iou": per_class},
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
