@@ -34,7 +34,7 @@ setup(
         "onnxruntime>=1.14",
         "opencv-python-headless>=4.5",
         "PyYAML>=5.4",
-        "rosbags>=0.10",
+        "rosbags>=0.10.8",
     ],
     extras_require={
         "video": ["av>=10"],
