@@ -30,6 +30,8 @@ from seg_perception.types import CompressedImage, Frame
 __all__ = ["Player", "main"]
 
 _LISTENER_S = 60.0
+_SETTLE_S = 0.5
+"""Discovery is mutual: what is sent best effort before the subscriber knows of us as well is lost."""
 _AHEAD = 8
 
 
@@ -102,6 +104,7 @@ class Player(Node):
             if time.monotonic() > deadline:
                 raise SegPerceptionError(f"nobody subscribed to {self._images.topic_name} in {_LISTENER_S:.0f} s")
             time.sleep(0.02)
+        time.sleep(_SETTLE_S)
 
     def send(self, frame: Frame) -> int:
         """Publish one frame now; returns the stamp that it got, nanoseconds."""
