@@ -15,11 +15,14 @@ from typing import Any
 
 from seg_perception.errors import BackendNotBuiltError, ConfigError
 
-__all__ = ["BACKENDS", "BACKENDS_RESERVED", "CameraConfig", "ParameterSpec", "PipelineConfig"]
+__all__ = ["BACKENDS", "BACKENDS_RESERVED", "ROS_PARAMETERS", "CameraConfig", "ParameterSpec", "PipelineConfig"]
 
 BACKENDS = ("onnxruntime", "replayed")
 BACKENDS_RESERVED = ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
 """Names that are kept for engines to come; asking for one raises BackendNotBuiltError."""
+
+ROS_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+"""What every ROS node has besides ours: how such a parameter's name begins."""
 
 _CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
 

@@ -95,7 +95,7 @@ def test_every_all_names_what_is_there() -> None:
 
 
 def test_import_is_light() -> None:
-    """Against a bare interpreter in the same minute: neither numpy nor an engine comes with the package itself."""
+    """Neither NumPy nor an engine comes with the package itself."""
     code = "import sys; import seg_perception; print('numpy' in sys.modules, 'onnxruntime' in sys.modules)"
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from seg_perception.config import ROS_PARAMETERS, PipelineConfig
 from seg_perception.errors import ConfigError
 
 __all__ = ["add_config_arguments", "config_from", "read_parameter_file"]
-
-_NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
-"""Parameters that every ROS node has."""
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +26,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_from(args: argparse.Namespace) -> Any:
+def config_from(args: argparse.Namespace) -> PipelineConfig:
     """PipelineConfig of the options: the file first, then --model, then each --param.
 
     Raises:
         ConfigError: a parameter is unknown, or its value cannot be used.
     """
-    from seg_perception.config import PipelineConfig
-
     values = read_parameter_file(args.params) if args.params else {}
     if args.model:
         values["model"] = args.model
@@ -62,7 +58,7 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for section in _sections(content):
         flat.update(_flatten(section))
-    return {name: value for name, value in flat.items() if not name.startswith(_NOT_OURS)}
+    return {name: value for name, value in flat.items() if not name.startswith(ROS_PARAMETERS)}
 
 
 def _yaml(text: str, where: str) -> Any:

@@ -10,13 +10,10 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from seg_perception.config import ParameterSpec, PipelineConfig
+from seg_perception.config import ROS_PARAMETERS, ParameterSpec, PipelineConfig
 from seg_perception.errors import ConfigError, SegPerceptionError
 
 __all__ = ["declare", "guard", "unknown_overrides"]
-
-_NOT_OURS = ("use_sim_time", "start_type_description_service")
-_NOT_OURS_PREFIX = "qos_overrides."
 
 
 def declare(node: Node) -> PipelineConfig:
@@ -93,8 +90,4 @@ def unknown_overrides(node: Node) -> list[str]:
     """Parameters that were given at start and that nobody declared: misspelt, most likely."""
     # rclpy has no public way to ask; without the attribute there is no warning, and nothing else is lost.
     given = getattr(node, "_parameter_overrides", {})
-    return sorted(
-        name
-        for name in given
-        if not node.has_parameter(name) and name not in _NOT_OURS and not name.startswith(_NOT_OURS_PREFIX)
-    )
+    return sorted(name for name in given if not node.has_parameter(name) and not name.startswith(ROS_PARAMETERS))

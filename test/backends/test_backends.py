@@ -53,7 +53,7 @@ def test_wrong_input_is_refused_by_name(tiny_model, image) -> None:
 
 def test_a_graph_that_the_engine_refuses(tmp_path) -> None:
     """Sound in every way that the loader can see, but with an operator that does not exist."""
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="compares with the onnx package")
     from support import tiny_onnx
 
     model = onnx.load_from_string(tiny_onnx())

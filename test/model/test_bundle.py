@@ -12,7 +12,7 @@ from seg_perception.model.onnx_header import WireError, read_header
 
 
 def test_header_agrees_with_the_onnx_package() -> None:
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="compares with the onnx package")
     data = zoo.path_of(zoo.SHIPPED["street_pyramid"]).read_bytes()
     header, model = read_header(data), onnx.load_from_string(data)
     assert header.opset == next(o.version for o in model.opset_import if not o.domain)
@@ -51,7 +51,7 @@ def test_the_seal_is_the_sha256_of_everything_before_it(tiny_model) -> None:
 
 
 def test_a_sealed_file_is_still_onnx(tiny_model) -> None:
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="compares with the onnx package")
     onnx.checker.check_model(str(tiny_model()), full_check=True)
 
 

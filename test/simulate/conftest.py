@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("cv2")
-
 from seg_perception.simulate import StreetScene
 
 
