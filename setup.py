@@ -22,7 +22,8 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
-        (f"share/{PACKAGE}/config", sorted(glob("config/*"))),
+        (f"share/{PACKAGE}/config", sorted(glob("config/*.*"))),
+        (f"share/{PACKAGE}/config/training", sorted(glob("config/training/*.yaml"))),
         (f"share/{PACKAGE}/launch", sorted(glob("launch/*.py"))),
         (f"lib/{PACKAGE}", ["resource/segmentation_node"]),
     ],
@@ -38,7 +39,7 @@ setup(
     ],
     extras_require={
         "video": ["av>=10"],
-        "training": ["torch>=2.1", "onnx>=1.14", "matplotlib>=3.5"],
+        "training": ["torch>=2.1", "onnx>=1.14", "matplotlib>=3.5", "tensorboard>=2.12"],
         "test": [
             "pytest>=7",
             "mcap",

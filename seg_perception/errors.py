@@ -10,9 +10,12 @@
     │   ├── ModelNotFoundError    no such file or name
     │   ├── ModelCorruptError     truncated, tampered with, or not a model at all
     │   └── ModelContractError    an ONNX graph that does not keep the contract
+    ├── DownloadError          a file that could not be fetched
     ├── BackendError           the inference engine refused or failed
     │   └── BackendNotBuiltError  reserved name, no implementation yet
-    └── BagError               a bag, video or folder that cannot be read or written
+    ├── BagError               a bag, video or folder that cannot be read or written
+    ├── DatasetError           a labelled data set that cannot be read or makes no sense
+    └── TrainingError          a training run that cannot start or go on
 
 A message says what was expected, what was there, and how to repair it.
 """
@@ -24,6 +27,8 @@ __all__ = [
     "BackendNotBuiltError",
     "BagError",
     "ConfigError",
+    "DatasetError",
+    "DownloadError",
     "FrameError",
     "LabelError",
     "ModelContractError",
@@ -31,6 +36,7 @@ __all__ = [
     "ModelError",
     "ModelNotFoundError",
     "SegPerceptionError",
+    "TrainingError",
 ]
 
 
@@ -75,6 +81,10 @@ class ModelContractError(ModelError):
     """A sound ONNX graph that does not keep the model contract (docs/models.md)."""
 
 
+class DownloadError(SegPerceptionError):
+    """A file that could not be fetched: no network, not there, not the expected one, or nowhere to put it."""
+
+
 class BackendError(SegPerceptionError):
     """The inference engine refused the model or failed while running it."""
 
@@ -85,3 +95,11 @@ class BackendNotBuiltError(BackendError):
 
 class BagError(SegPerceptionError):
     """A bag, video or folder of images that cannot be read or written."""
+
+
+class DatasetError(SegPerceptionError):
+    """A labelled data set, or one file of it, that cannot be read or makes no sense."""
+
+
+class TrainingError(SegPerceptionError):
+    """A training run that cannot start or go on."""

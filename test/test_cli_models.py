@@ -12,6 +12,11 @@ from seg_perception.cli import main
 from seg_perception.config import PipelineConfig
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def test_list_marks_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == 0
     marked = [line for line in capsys.readouterr().out.splitlines() if line.startswith("* " + PipelineConfig().model)]

@@ -1,4 +1,4 @@
-"""`seg_perception models list | info MODEL | verify MODEL ...`: which models there are, and whether they are sound."""
+"""`seg_perception models list | info MODEL | verify MODEL ... | fetch NAME`: what there is, and whether it is sound."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 
+from seg_perception.cli import _fetch
 from seg_perception.config import PipelineConfig
-from seg_perception.errors import SegPerceptionError
+from seg_perception.errors import ModelNotFoundError, SegPerceptionError
 from seg_perception.model import zoo
 from seg_perception.model.bundle import ModelBundle, load_bundle
 
@@ -17,14 +18,21 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="the models that ship with the package")
+    actions.add_parser("list", help="the models that ship with the package, and those that can be fetched")
     info = actions.add_parser("info", help="what a model is, and what was measured of it")
-    info.add_argument("model", help="a shipped model's name, or a model file's path")
+    info.add_argument("model", help="a shipped or fetched model's name, or a model file's path")
     info.add_argument("--json", action="store_true", help="the metadata as it stands in the file")
     verify = actions.add_parser(
         "verify", help="check files against their seal and the model contract, and run them once"
     )
-    verify.add_argument("models", nargs="*", metavar="MODEL", help="names or paths (default: every shipped model)")
+    verify.add_argument(
+        "models", nargs="*", metavar="MODEL", help="names or paths (default: every shipped and fetched one)"
+    )
+    _fetch.add_arguments(
+        actions.add_parser(
+            "fetch", help="download published weights and make a model file of them, in the user's cache"
+        )
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,15 +41,26 @@ def run(args: argparse.Namespace) -> int:
         return _list()
     if args.action == "info":
         return _info(args.model, args.json)
-    return _verify(args.models or sorted(zoo.SHIPPED))
+    if args.action == "fetch":
+        return _fetch.run(args)
+    return _verify(args.models or [*sorted(zoo.SHIPPED), *_fetched()])
+
+
+def _fetched() -> list[str]:
+    try:
+        return [name for name, model in sorted(zoo.FETCHABLE.items()) if model.model_path.is_file()]
+    except ModelNotFoundError:  # a user without a home has fetched nothing
+        return []
 
 
 def _list() -> int:
-    default = PipelineConfig().model
-    for name, model in sorted(zoo.SHIPPED.items()):
-        mark = "*" if name == default else " "
-        print(f"{mark} {name}  {model.summary}")
-    print("* the node's default; `seg_perception models info NAME` says more")
+    default, fetched = PipelineConfig().model, _fetched()
+    for name, shipped in sorted(zoo.SHIPPED.items()):
+        print(f"{'*' if name == default else ' '} {name}  {shipped.summary}")
+    for name, model in sorted(zoo.FETCHABLE.items()):
+        print(f"{'+' if name in fetched else '-'} {name}  {model.summary}")
+    print("* the node's default; + fetched; - `seg_perception models fetch NAME` brings it")
+    print("`seg_perception models info NAME` says more")
     return 0
 
 

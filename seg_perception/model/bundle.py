@@ -74,18 +74,25 @@ def seal(unsealed: bytes) -> bytes:
 
 
 def load_bundle(model: str) -> ModelBundle:
-    """A shipped model by name, or a file by path.
+    """A shipped or fetched model by name, or a file by path.
 
     Raises:
         ModelNotFoundError, ModelCorruptError, ModelContractError: with what is wrong and how to repair it.
     """
-    shipped = zoo.SHIPPED.get(model)
+    fetchable, shipped = zoo.fetchable(model), zoo.SHIPPED.get(model)
+    if fetchable is not None:
+        path = fetchable.model_path
+        if not path.is_file():
+            raise ModelNotFoundError(
+                f"model: {model} has not been fetched ({path}); `seg_perception models fetch {model}` does"
+            )
+        return read_bundle(path)
     if shipped is None:
         path = Path(model).expanduser()
         if not path.is_file():
             raise ModelNotFoundError(
                 f"model: no shipped model and no file {model!r}; shipped are {', '.join(sorted(zoo.SHIPPED))}, "
-                "a file needs its path"
+                f"`seg_perception models fetch` brings {', '.join(sorted(zoo.FETCHABLE))}, a file needs its path"
             )
         return read_bundle(path)
     bundle = read_bundle(zoo.path_of(shipped))

@@ -4,101 +4,24 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from seg_perception.datasets import CAMVID_CLASSES, CamVidItem
-from seg_perception.labels import VOID_ID
+from seg_perception.datasets import Dataset, read_pair
+from seg_perception.labels import CITYSCAPES, VOID_ID
+from seg_perception.training.augment import AugmentConfig, augment, paste
 
-__all__ = ["AugmentConfig", "TrainingSet", "augment", "label_counts"]
+__all__ = ["Batch", "Source", "TrainingSet", "label_counts", "read_source"]
 
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """How far a view may differ from the frame.
-
-    Attributes:
-        zoom: range of the geometric mean of both axes' scale, 1 = the whole width is seen.
-        aspect: range of vertical over horizontal scale; 0.667 is a 4:3 frame stretched to 2:1, 1 is undistorted.
-        usual_aspect: the aspect that half the views have.
-        brightness, contrast, saturation: largest relative change.
-        tint: largest relative change of one colour channel.
-        gamma: range.
-        blur_chance, noise_chance: how often.
-    """
-
-    zoom: tuple[float, float] = (0.7, 1.9)
-    aspect: tuple[float, float] = (0.6, 1.1)
-    usual_aspect: float = 0.667
-    brightness: float = 0.25
-    contrast: float = 0.3
-    saturation: float = 0.5
-    tint: float = 0.12
-    gamma: tuple[float, float] = (0.6, 1.25)
-    blur_chance: float = 0.2
-    noise_chance: float = 0.2
-
-
-def _view_matrix(
-    rng: np.random.Generator, shape_hw: tuple[int, int], size_hw: tuple[int, int], config: AugmentConfig
-) -> np.ndarray:
-    """Affine map, float `[2, 3]`, from frame pixels to view pixels: scale per axis, position, mirror."""
-    height, width = shape_hw
-    zoom = np.exp(rng.uniform(*np.log(config.zoom)))
-    aspect = config.usual_aspect if rng.random() < 0.5 else np.exp(rng.uniform(*np.log(config.aspect)))
-    # At zoom 1 and the usual aspect, the view is the whole frame stretched.
-    scale_x = zoom * size_hw[1] / width * np.sqrt(config.usual_aspect / aspect)
-    scale_y = scale_x * aspect
-    offset_x = rng.uniform(*sorted((0.0, size_hw[1] - scale_x * width)))
-    offset_y = rng.uniform(*sorted((0.0, size_hw[0] - scale_y * height)))
-    matrix = np.array([[scale_x, 0, offset_x], [0, scale_y, offset_y]])
-    if rng.random() < 0.5:
-        matrix[0] = [-scale_x, 0, size_hw[1] - 1 - offset_x]
-    return matrix
-
-
-def _recolour(rng: np.random.Generator, image: np.ndarray, config: AugmentConfig) -> np.ndarray:
-    ramp = np.arange(256, dtype=np.float32) / 255
-    ramp = ramp ** np.exp(rng.uniform(*np.log(config.gamma)))
-    middle = ramp[int(image.mean())]
-    ramp = (ramp - middle) * (1 + rng.uniform(-config.contrast, config.contrast)) + middle
-    ramp = ramp * (1 + rng.uniform(-config.brightness, config.brightness))
-    gains = 1 + rng.uniform(-config.tint, config.tint, 3)
-    table = np.clip(ramp[:, None] * gains * 255, 0, 255).astype(np.uint8)
-    image = cv2.LUT(image, table[None])
-    amount = 1 + rng.uniform(-config.saturation, config.saturation)
-    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    image = cv2.addWeighted(image, amount, gray, 1 - amount, 0)
-    if rng.random() < config.blur_chance:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
-    if rng.random() < config.noise_chance:
-        noise = rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32)
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
-    return image
-
-
-def augment(
-    rng: np.random.Generator,
-    image: np.ndarray,
-    labels: np.ndarray,
-    size_hw: tuple[int, int],
-    config: AugmentConfig,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One random view: RGB uint8 `[H, W, 3]` and labels uint8 `[H, W]`, 255 where the frame has no pixel."""
-    matrix = _view_matrix(rng, image.shape[:2], size_hw, config)
-    dsize = (size_hw[1], size_hw[0])
-    shrinking = abs(matrix[0, 0]) < 0.8 or matrix[1, 1] < 0.8
-    if shrinking:  # a bilinear warp skips pixels when it shrinks; soften first
-        sigma_x, sigma_y = (max(0.01, 0.35 * (1 / s - 1)) for s in (abs(matrix[0, 0]), matrix[1, 1]))
-        image = cv2.GaussianBlur(image, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y)
-    view = cv2.warpAffine(image, matrix, dsize, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    marks = cv2.warpAffine(
-        labels, matrix, dsize, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=VOID_ID
-    )
-    return _recolour(rng, view, config), marks
+_PREPARED_BATCHES = 3
+_RARE_SHARE = 0.03
+"""Classes with less of the labelled pixels are rare: crops are chosen for them."""
+_PASTED = ("pole", "sign", "fence", "pedestrian", "cyclist", "traffic sign", "traffic light", "person", "rider",
+           "bicycle", "motorcycle", "car")  # fmt: skip
+"""Classes that are laid over other frames: things, and what is thin."""
 
 
 def label_counts(labels: np.ndarray, stride: int, classes: int) -> np.ndarray:
@@ -108,75 +31,199 @@ def label_counts(labels: np.ndarray, stride: int, classes: int) -> np.ndarray:
     return np.stack([(cells == c).sum((1, 3), dtype=np.uint8) for c in range(classes)])
 
 
+@dataclass(frozen=True)
+class Source:
+    """Labelled frames in memory, all of one data set.
+
+    Attributes:
+        name: for people.
+        share: how many of the frames in a batch, relative to the other sources' shares.
+        classes: names of the labels.
+        groups: for every label, the Cityscapes train ids that it covers, at least one.
+        images: RGB uint8 `[H, W, 3]`.
+        labels: uint8 `[H, W]`, an index into `groups`, or 255.
+    """
+
+    name: str
+    share: int
+    classes: tuple[str, ...]
+    groups: tuple[tuple[int, ...], ...]
+    images: list[np.ndarray]
+    labels: list[np.ndarray]
+
+    def frequency(self) -> np.ndarray:
+        """Share of each label among the labelled pixels, float `[labels]`, sums to 1."""
+        counts = np.zeros(256, np.int64)
+        for labels in self.labels:
+            counts += np.bincount(labels.ravel(), minlength=256)
+        return counts[: len(self.groups)] / max(1, counts[: len(self.groups)].sum())
+
+
+def read_source(dataset: Dataset, share: int, progress: Callable[[int], None] = lambda done: None) -> Source:
+    """Read every frame of a data set.
+
+    Raises:
+        DatasetError: names the file that cannot be read, or the class that no Cityscapes class stands for.
+    """
+    class_of = dataset.class_of(CITYSCAPES)
+    groups = [tuple(np.flatnonzero(class_of == c).tolist()) for c in range(len(dataset.classes))]
+    kept = [c for c, members in enumerate(groups) if members]  # a label that covers nothing we know is void to us
+    index = np.full(256, VOID_ID, np.uint8)
+    index[kept] = np.arange(len(kept))
+    images, labels = [], []
+    for done, item in enumerate(dataset.items, 1):
+        image, truth = read_pair(item)
+        images.append(image)
+        labels.append(index[truth])
+        progress(done)
+    names = tuple(dataset.classes[c] for c in kept)
+    return Source(dataset.name, share, names, tuple(groups[c] for c in kept), images, labels)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from.
+
+    Attributes:
+        images: RGB uint8 `[N, H, W, 3]`.
+        counts: uint8 `[N, labels, H/stride, W/stride]`; the labels of all sources, one after the other.
+        frames: int64 `[N]`: index of the frame, over all sources in order.
+        pasted: int64 `[N]`: index of the frame that pieces were taken from, -1 for none.
+        paste_masks: bool `[N, *mask_hw]`: which part of the frame is the other's.
+        frame_of_view: float32 `[N, 2, 3]`: from view to frame, both in -1 … 1 from edge to edge.
+    """
+
+    images: np.ndarray
+    counts: np.ndarray
+    frames: np.ndarray
+    pasted: np.ndarray
+    paste_masks: np.ndarray
+    frame_of_view: np.ndarray
+
+
+def _frame_of_view(matrix: np.ndarray, frame_hw: tuple[int, int], view_hw: tuple[int, int]) -> np.ndarray:
+    """Pixel-index affine map frame → view, to the inverse in units of half the extent from the middle."""
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
+    to_pixels = np.array(
+        [[view_hw[1] / 2, 0, view_hw[1] / 2 - 0.5], [0, view_hw[0] / 2, view_hw[0] / 2 - 0.5], [0, 0, 1]]
+    )
+    from_pixels = np.array(
+        [[2 / frame_hw[1], 0, 1 / frame_hw[1] - 1], [0, 2 / frame_hw[0], 1 / frame_hw[0] - 1], [0, 0, 1]]
+    )
+    return (from_pixels @ inverse @ to_pixels)[:2].astype(np.float32)
+
+
 class TrainingSet:
-    """Frames in memory, and batches of views of them.
+    """Batches of views of the sources' frames.
 
     A batch depends on the seed and the step alone, so that a resumed run sees what an uninterrupted one
     would have seen.
+
+    Args:
+        mask_hw: size of `Batch.paste_masks`.
     """
 
     def __init__(
         self,
-        items: Sequence[CamVidItem],
+        sources: Sequence[Source],
         size_hw: tuple[int, int],
         batch: int,
         stride: int,
         seed: int,
-        config: AugmentConfig | None = None,
+        augment: AugmentConfig | None = None,
+        mask_hw: tuple[int, int] = (96, 128),
     ) -> None:
-        self.images = [item.read_image() for item in items]
-        self.labels = [item.read_labels() for item in items]
-        self.size_hw, self.batch_size, self.stride, self.seed = size_hw, batch, stride, seed
-        self.config = config or AugmentConfig()
+        self.sources = list(sources)
+        self.size_hw, self.batch_size, self.stride, self.seed, self.mask_hw = size_hw, batch, stride, seed, mask_hw
+        self.config = augment or AugmentConfig()
+        self.groups = [members for source in self.sources for members in source.groups]
+        self._first_label = np.cumsum([0, *(len(s.groups) for s in self.sources)])
+        self._first_frame = np.cumsum([0, *(len(s.images) for s in self.sources)])
+        self._rare, self._pasted = [], []
+        for source in self.sources:
+            frequency = source.frequency()
+            self._rare.append(tuple(np.flatnonzero((frequency > 0) & (frequency < _RARE_SHARE)).tolist()))
+            self._pasted.append(tuple(c for c, name in enumerate(source.classes) if name in _PASTED))
+        self._slots = self._deal()
+
+    def _deal(self) -> list[int]:
+        """Which source each place of a batch is filled from, by share, as evenly as whole numbers allow."""
+        shares = np.array([source.share for source in self.sources], float)
+        exact = shares / shares.sum() * self.batch_size
+        places = np.floor(exact).astype(int)
+        for source in np.argsort(places - exact, kind="stable")[: self.batch_size - places.sum()]:
+            places[source] += 1
+        return [source for source, n in enumerate(places) for _ in range(n)]
+
+    @property
+    def images(self) -> list[np.ndarray]:
+        """Every frame of every source, in the order that `Batch.frames` counts."""
+        return [image for source in self.sources for image in source.images]
 
     @property
     def steps_per_epoch(self) -> float:
-        return len(self.images) / self.batch_size
+        """Steps until every frame of the first source was shown once."""
+        return len(self.sources[0].images) / max(1, self._slots.count(0))
 
-    def class_frequency(self) -> np.ndarray:
-        """Share of the labelled pixels, float `[11]`, sums to 1."""
-        counts = np.zeros(len(CAMVID_CLASSES), np.int64)
-        for labels in self.labels:
-            counts += np.bincount(labels.ravel(), minlength=256)[: len(CAMVID_CLASSES)]
-        return counts / counts.sum()
+    def _indices(self, step: int) -> list[tuple[int, int]]:
+        """Source and frame of every place: every epoch of a source shows each frame once, in an order of its own."""
+        orders: dict[tuple[int, int], np.ndarray] = {}
+        chosen = []
+        for source in sorted(set(self._slots)):
+            each, frames = self._slots.count(source), len(self.sources[source].images)
+            for position in range(step * each, (step + 1) * each):
+                epoch, within = divmod(position, frames)
+                if (source, epoch) not in orders:
+                    generator = np.random.default_rng([self.seed, 1, source, epoch])
+                    orders[source, epoch] = generator.permutation(frames)
+                chosen.append((source, int(orders[source, epoch][within])))
+        return chosen
 
-    def _indices(self, step: int) -> np.ndarray:
-        """Which frames: every epoch shows each frame once, in an order of its own."""
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs, within = np.divmod(positions, len(self.images))
-        orders = {e: np.random.default_rng([self.seed, 1, e]).permutation(len(self.images)) for e in set(epochs)}
-        return np.array([orders[e][i] for e, i in zip(epochs, within)])
+    def _view(self, step: int, place: int, source_index: int, frame: int) -> tuple[np.ndarray, ...]:
+        rng = np.random.default_rng([self.seed, 2, step, place])
+        source = self.sources[source_index]
+        image, labels = source.images[frame], source.labels[frame]
+        pasted, mask = -1, np.zeros(self.mask_hw, bool)
+        if self._pasted[source_index] and rng.random() < self.config.paste_chance:
+            other = int(rng.integers(len(source.images)))
+            found = paste(rng, labels, source.labels[other], self._pasted[source_index])
+            if found is not None and other != frame:
+                image = np.where(found[..., None], source.images[other], image)
+                labels = np.where(found, source.labels[other], labels)
+                rows = (np.arange(self.mask_hw[0]) * found.shape[0] + found.shape[0] // 2) // self.mask_hw[0]
+                columns = (np.arange(self.mask_hw[1]) * found.shape[1] + found.shape[1] // 2) // self.mask_hw[1]
+                pasted, mask = int(self._first_frame[source_index]) + other, found[np.ix_(rows, columns)]
+        view, marks, matrix = augment(rng, image, labels, self.size_hw, self.config, self._rare[source_index])
+        counts = np.zeros((len(self.groups), *(n // self.stride for n in self.size_hw)), np.uint8)
+        first, last = self._first_label[source_index : source_index + 2]
+        counts[first:last] = label_counts(marks, self.stride, last - first)
+        grid = _frame_of_view(matrix, (labels.shape[0], labels.shape[1]), self.size_hw)
+        return view, counts, self._first_frame[source_index] + frame, np.int64(pasted), mask, grid
 
-    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 `[N, H, W, 3]` and `label_counts` uint8 `[N, 11, H/stride, W/stride]` of one step."""
-        rng = np.random.default_rng([self.seed, 2, step])
-        views, counts = [], []
-        for index in self._indices(step):
-            view, labels = augment(rng, self.images[index], self.labels[index], self.size_hw, self.config)
-            views.append(view)
-            counts.append(label_counts(labels, self.stride, len(CAMVID_CLASSES)))
-        return np.stack(views), np.stack(counts)
+    def batch(self, step: int) -> Batch:
+        """The batch of one step."""
+        views = [self._view(step, place, *index) for place, index in enumerate(self._indices(step))]
+        return Batch(*(np.stack(parts) for parts in zip(*views)))
 
-    def batches(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of steps start … stop − 1, made one ahead in a thread of their own."""
-        ready: queue.Queue[object] = queue.Queue(maxsize=2)
+    def batches(self, start: int, stop: int, workers: int = 1) -> Iterator[Batch]:
+        """The batches of steps start … stop − 1 in order, made ahead by as many threads as `workers`.
+
+        An error in a thread is raised here, where its batch is due.
+        """
+        ahead: queue.Queue[Future[Batch]] = queue.Queue()
         ended = threading.Event()
+        with ThreadPoolExecutor(workers, "batches") as pool:
 
-        def produce() -> None:
+            def order(step: int) -> None:
+                if step < stop:
+                    ahead.put(pool.submit(lambda: None if ended.is_set() else self.batch(step)))  # type: ignore[arg-type, return-value]
+
             try:
+                for step in range(start, min(stop, start + _PREPARED_BATCHES + workers - 1)):
+                    order(step)
                 for step in range(start, stop):
-                    if ended.is_set():
-                        return
-                    ready.put(self.batch(step))
-            except BaseException as exc:
-                ready.put(exc)
-
-        threading.Thread(target=produce, name="batches", daemon=True).start()
-        try:
-            for _ in range(start, stop):
-                item = ready.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item  # type: ignore[misc]
-        finally:
-            ended.set()
+                    ready = ahead.get().result()
+                    order(step + _PREPARED_BATCHES + workers - 1)
+                    yield ready
+            finally:
+                ended.set()

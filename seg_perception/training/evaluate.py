@@ -1,48 +1,64 @@
-"""A network's accuracy on labelled frames, by the same resizing rules as the pipeline's."""
+"""A network's accuracy on labelled frames while it is in training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from seg_perception.datasets import CAMVID_CLASSES, CAMVID_OF_CITYSCAPES, CamVidItem
-from seg_perception.fit import Fit
+from seg_perception.datasets import CamVidItem, Dataset, camvid_of_items
+from seg_perception.evaluation.accuracy import Predict, StretchedFits, confusion_of
 from seg_perception.images import DecodedImage
-from seg_perception.metrics import confusion_matrix
+from seg_perception.labels import CITYSCAPES
 
-__all__ = ["camvid_confusion", "predictor"]
-
-Predictor = Callable[[np.ndarray], np.ndarray]
-"""RGB uint8 `[H, W, 3]` at the network's size to class ids uint8 `[h, w]` at any stride."""
+__all__ = ["camvid_confusion", "confusion_on", "predictor"]
 
 
-def predictor(network: nn.Module) -> Predictor:
-    """Argmax of a network in eval mode on the CPU: float `[N, 3, H, W]` to logits `[N, classes, h, w]`."""
+def predictor(network: nn.Module, stride: int = 4) -> Predict:
+    """Argmax of a network in eval mode: float `[N, 3, H, W]` to logits `[N, classes, h, w]`.
+
+    Args:
+        stride: of the answer, in input pixels; logits are scaled to it as an exported model does.
+    """
+    device = next(network.parameters()).device
 
     @torch.no_grad()
     def predict(image: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-        ids: np.ndarray = network(x).argmax(1)[0].to(torch.uint8).numpy()
+        x = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float()
+        logits = network(x)
+        size = (image.shape[0] // stride, image.shape[1] // stride)
+        if logits.shape[-2:] != size:
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        ids: np.ndarray = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
         return ids
 
     return predict
 
 
-def camvid_confusion(predict: Predictor, items: Sequence[CamVidItem], size_hw: tuple[int, int]) -> np.ndarray:
-    """Confusion over CamVid's 11 classes: argmax over 19 classes at the frame's size, then mapped.
+def confusion_on(
+    network: nn.Module, dataset: Dataset, size_hw: tuple[int, int], pictures: int = 6
+) -> tuple[np.ndarray, list[tuple[str, np.ndarray, np.ndarray]]]:
+    """`confusion_of` a network with the Cityscapes classes, class ids at stride 2, and some frames to look at.
 
-    The whole frame is stretched to `size_hw` and the answer scaled back as the pipeline does.
-    `metrics.mean_iou` makes one number of it.
+    Returns:
+        the confusion, and (name, RGB image, class ids of the network at the image's size) of frames spread over
+        the data set.
     """
-    total = np.zeros((len(CAMVID_CLASSES), len(CAMVID_CLASSES) + 1), np.int64)
-    for item in items:
-        truth = item.read_labels()
-        fit = Fit(truth.shape, size_hw, "stretch", 0.5, truth.shape)
-        image = fit.to_model(DecodedImage(item.read_image(), "rgb"))
-        assert image is not None  # there is a model's size
-        full = fit.to_camera(predict(image))
-        total += confusion_matrix(truth, CAMVID_OF_CITYSCAPES[full], len(CAMVID_CLASSES))
-    return total
+    predict = predictor(network, 2)
+    confusion = confusion_of(predict, dataset, CITYSCAPES, size_hw)
+    fits, shown = StretchedFits(size_hw), []
+    for i in np.linspace(0, len(dataset.items) - 1, min(pictures, len(dataset.items))).astype(int):
+        image = dataset.items[i].read_image()
+        fit = fits.of((image.shape[0], image.shape[1]))
+        tensor = fit.to_model(DecodedImage(image, "rgb"))
+        assert tensor is not None  # there is a model's size
+        shown.append((dataset.items[i].name, image, fit.to_camera(predict(tensor))))
+    return confusion, shown
+
+
+def camvid_confusion(predict: Predict, items: Sequence[CamVidItem], size_hw: tuple[int, int]) -> np.ndarray:
+    """`confusion_of` over CamVid's 11 classes, of a network with the Cityscapes classes."""
+    return confusion_of(predict, camvid_of_items(tuple(items)), CITYSCAPES, size_hw)

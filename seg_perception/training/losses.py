@@ -1,11 +1,14 @@
-"""Losses for labels that are coarser than the network's classes."""
+"""Losses for labels that are coarser than the network's classes, and for what a teacher says."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ["PartialLabelLoss"]
+__all__ = ["PartialLabelLoss", "distillation_loss", "refine", "soft_views"]
 
 
 class PartialLabelLoss(torch.nn.Module):
@@ -17,20 +20,19 @@ class PartialLabelLoss(torch.nn.Module):
     ``- sum_g w_g n_g log(sum_{c in g} p_c) / sum_g w_g n_g``.
 
     Args:
-        group_of_class: for each network class the label that covers it; each label covers at least one.
+        groups: for each label the network's classes that it covers, at least one.
         weights: one per label.
     """
 
-    def __init__(self, group_of_class: list[int], weights: Tensor) -> None:
+    def __init__(self, groups: Sequence[Sequence[int]], weights: Tensor) -> None:
         super().__init__()
-        self.groups = [[c for c, g in enumerate(group_of_class) if g == label] for label in range(len(weights))]
+        self.groups = [list(members) for members in groups]
         if any(not members for members in self.groups):
             raise ValueError(f"every label must cover a class, got {self.groups}")
         self.register_buffer("weights", weights.view(1, -1, 1, 1))
 
-    def forward(self, logits: Tensor, counts: Tensor) -> Tensor:
-        """Logits float `[N, classes, h, w]`, counts float `[N, labels, h, w]`, to a scalar."""
-        log_p = torch.log_softmax(logits.float(), 1)
+    def forward(self, log_p: Tensor, counts: Tensor) -> Tensor:
+        """Log probabilities float `[N, classes, h, w]`, counts float `[N, labels, h, w]`, to a scalar."""
         grouped = torch.stack(
             [
                 log_p[:, members[0]] if len(members) == 1 else torch.logsumexp(log_p[:, members], 1)
@@ -40,3 +42,58 @@ class PartialLabelLoss(torch.nn.Module):
         )
         weighted = counts * self.weights
         return -(weighted * grouped).sum() / weighted.sum().clamp_min(1.0)
+
+
+def soft_views(
+    soft: Tensor, frames: Tensor, pasted: Tensor, masks: Tensor, frame_of_view: Tensor, size_hw: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """The teacher's answer to the views: its answer to the frames, warped as they were.
+
+    Args:
+        soft: `[frames, classes, h, w]`, the teacher's probabilities of every frame.
+        frames, pasted, masks, frame_of_view: as in `data.Batch`.
+        size_hw: of the answer.
+
+    Returns:
+        probabilities float `[N, classes, *size_hw]`, and bool `[N, 1, *size_hw]`, where the view shows the frame.
+    """
+    own = soft[frames].float()
+    others = torch.where((pasted >= 0).view(-1, 1, 1), masks, False)
+    if bool(others.any()):
+        own = torch.where(others[:, None], soft[pasted.clamp_min(0)].float(), own)
+    grid = F.affine_grid(frame_of_view, [len(own), 1, *size_hw], align_corners=False)
+    warped = F.grid_sample(own, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return warped, (grid.abs().amax(3) <= 1)[:, None]
+
+
+def refine(teacher: Tensor, counts: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """The teacher's answer made to agree with the labels: its word stands within a label's classes, theirs among them.
+
+    ``t'(c) = sum_g n_g / n * t(c) / sum_{d in g} t(d)`` where a cell has labels; unlabelled cells keep the teacher's.
+
+    Args:
+        teacher: probabilities, float `[N, classes, h, w]`.
+        counts: float `[N, labels, h, w]`.
+    """
+    labelled = counts.sum(1, keepdim=True)
+    refined = torch.zeros_like(teacher)
+    for label, members in enumerate(groups):
+        share = counts[:, label : label + 1] / labelled.clamp_min(1.0)
+        within = teacher[:, list(members)]
+        # A teacher that rules out every class of the label is no guide among them: as good as even.
+        within = (within + 1e-4) / (within + 1e-4).sum(1, keepdim=True)
+        refined[:, list(members)] += share * within
+    return torch.where(labelled > 0, refined, teacher)
+
+
+def distillation_loss(log_p: Tensor, teacher: Tensor, seen: Tensor) -> Tensor:
+    """Kullback-Leibler divergence from the teacher, mean over the cells that are `seen`.
+
+    Args:
+        log_p: float `[N, classes, h, w]`.
+        teacher: probabilities of the same shape.
+        seen: bool `[N, 1, h, w]`.
+    """
+    entropy = torch.xlogy(teacher, teacher)
+    each = (entropy - teacher * log_p).sum(1, keepdim=True)
+    return (each * seen).sum() / seen.sum().clamp_min(1)

@@ -1,34 +1,39 @@
-"""Train a network on CamVid's labels: `python -m seg_perception.training.train --data CAMVID --out RUN`.
+"""The training loop: a configuration to a folder with a network in it.
 
-A run's folder holds `last.pt` (network, averaged network, optimiser, step), `history.jsonl` and
-`curve.png`. The same command goes on where the folder's `last.pt` stopped.
+A run's folder holds `last.pt` (network, averaged network, optimiser, step), `history.jsonl`, `curve.png`,
+`val.png` and TensorBoard's events. The same configuration goes on where the folder's `last.pt` stopped.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import math
 import os
-import time
-from dataclasses import asdict, dataclass
+import pickle
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from seg_perception.datasets import CAMVID_CLASSES, CAMVID_OF_CITYSCAPES, camvid_items
+from seg_perception.datasets import Dataset
+from seg_perception.errors import TrainingError
 from seg_perception.labels import CITYSCAPES
-from seg_perception.metrics import iou_per_class, mean_iou
-from seg_perception.training.data import TrainingSet
-from seg_perception.training.evaluate import camvid_confusion, predictor
-from seg_perception.training.losses import PartialLabelLoss
+from seg_perception.training.config import TrainConfig, train_config
+from seg_perception.training.data import Batch, TrainingSet
+from seg_perception.training.evaluate import confusion_on
+from seg_perception.training.losses import PartialLabelLoss, distillation_loss, refine, soft_views
 from seg_perception.training.models import build
+from seg_perception.training.run_log import RunLog
+from seg_perception.training.sources import open_sources, open_validation, soft_labels_of
+from seg_perception.training.teacher import SOFT_HW
 
-__all__ = ["RunLog", "TrainConfig", "Trainer", "class_log_prior", "main"]
+__all__ = ["Trainer", "class_log_prior", "load_checkpoint", "network_of_run", "run", "save_checkpoint"]
 
 _CITYSCAPES_PIXEL_SHARE = {
     "road": 0.37, "sidewalk": 0.06, "building": 0.23, "wall": 0.006, "fence": 0.009, "pole": 0.012,
@@ -38,32 +43,11 @@ _CITYSCAPES_PIXEL_SHARE = {
 }  # fmt: skip
 """Roughly how much of a Cityscapes street scene each class covers."""
 
-
 LOG_EVERY = 50
 """Steps between two lines of progress."""
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides the weights, beside the data."""
-
-    architecture: str = "pyramid"
-    width: int = 24
-    height_px: int = 256
-    width_px: int = 512
-    steps: int = 12000
-    batch: int = 8
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.02
-    warm_up_steps: int = 300
-    ema_decay: float = 0.998
-    auxiliary_weight: float = 0.4
-    seed: int = 0
-    mixed_precision: bool = True
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        return self.height_px, self.width_px
+FINE_STRIDE = 2
+"""Labels are counted at half the input's size; the coarse loss sums their cells."""
 
 
 def class_log_prior() -> Tensor:
@@ -76,38 +60,56 @@ def class_log_prior() -> Tensor:
     return torch.log(share / share.sum())
 
 
-def label_weights(frequency: np.ndarray) -> Tensor:
-    """Rare classes count more: inverse square root of the frequency, mean 1, at most 8:1 apart."""
-    weights = 1 / np.sqrt(np.maximum(frequency, 1e-4))
+def label_weights(frequency: np.ndarray, power: float) -> Tensor:
+    """Rare classes count more: the frequency to the minus `power`, mean 1, at most 8:1 apart."""
+    weights = np.maximum(frequency, 1e-4) ** -power
     weights = np.clip(weights, weights.min(), 8 * weights.min())
     return torch.tensor(weights / weights.mean(), dtype=torch.float32)
 
 
-class Trainer:
-    """One run: its networks, optimiser and step. `state` and `restore` are everything a resume needs."""
+def _pool(counts: Tensor, factor: int) -> Tensor:
+    """Counts of `factor` × `factor` cells together."""
+    return F.avg_pool2d(counts, factor) * factor**2
 
-    def __init__(self, config: TrainConfig, training_set: TrainingSet) -> None:
+
+class Trainer:
+    """One run: its networks, optimiser and step. `state` and `restore` are everything a resume needs.
+
+    Args:
+        soft: the teachers' answers, see `teacher.soft_labels`; None to learn from labels alone.
+    """
+
+    def __init__(self, config: TrainConfig, training_set: TrainingSet, soft: np.ndarray | None = None) -> None:
         torch.manual_seed(config.seed)
         self.config, self.training_set, self.step = config, training_set, 0
-        self.network = build(config.architecture, len(CITYSCAPES), config.width)
-        self.network.set_class_prior(class_log_prior())
-        self.network.to(memory_format=torch.channels_last).train()
+        self.device = device_of(config)
+        self.network = build(config.network.architecture, len(CITYSCAPES), **config.network.options)
+        if hasattr(self.network, "set_class_prior"):
+            self.network.set_class_prior(class_log_prior())
+        self.network.to(self.device, memory_format=torch.channels_last).train()
         self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
-        groups = [int(CAMVID_OF_CITYSCAPES[label.id]) for label in CITYSCAPES]
-        self.loss = PartialLabelLoss(groups, label_weights(training_set.class_frequency()))
+        weights = [label_weights(s.frequency(), config.schedule.label_power) for s in training_set.sources]
+        self.loss = PartialLabelLoss(training_set.groups, torch.cat(weights)).to(self.device)
+        self.soft = None if soft is None else torch.from_numpy(soft).to(self.device)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=config.learning_rate,
+            [
+                {"params": decayed, "weight_decay": config.schedule.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=config.schedule.learning_rate,
         )
 
-    def _learning_rate(self) -> float:
-        warm = min(1.0, (self.step + 1) / self.config.warm_up_steps)
-        return self.config.learning_rate * warm * (1 - self.step / self.config.steps) ** 0.9
+    def learning_rate(self) -> float:
+        """Of this step: linear warm-up, constant, then down to nothing over the decay."""
+        schedule = self.config.schedule
+        warm = min(1.0, (self.step + 1) / schedule.warm_up_steps)
+        left = (schedule.steps - self.step) / (schedule.decay_steps or schedule.steps)
+        return schedule.learning_rate * warm * min(1.0, left) ** 0.9
 
     def _average(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        decay = min(self.config.schedule.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for kept, new in zip(self.averaged.state_dict().values(), self.network.state_dict().values()):
                 if kept.is_floating_point():
@@ -115,27 +117,77 @@ class Trainer:
                 else:
                     kept.copy_(new)
 
-    def train_step(self, images: np.ndarray, counts: np.ndarray) -> float:
-        """One update from `TrainingSet.batch`'s arrays; returns the loss. FloatingPointError if it is no number."""
+    def _to_device(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+
+    def _losses(self, batch: Batch) -> Tensor:
+        schedule = self.config.schedule
+        x = self._to_device(batch.images).permute(0, 3, 1, 2).float()  # channels last already
+        counts = self._to_device(batch.counts).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
+            answer = self.network(x)
+        logits, auxiliary = answer if isinstance(answer, tuple) else (answer, None)
+        factor = x.shape[-1] // logits.shape[-1] // FINE_STRIDE
+        coarse = _pool(counts, factor) if factor > 1 else counts
+        log_p = torch.log_softmax(logits.float(), 1)
+        if self.step >= schedule.steps - schedule.fine_steps and factor > 1:
+            fine = F.interpolate(logits.float(), size=counts.shape[-2:], mode="bilinear", align_corners=False)
+            loss = self.loss(torch.log_softmax(fine, 1), counts)
+        else:
+            loss = self.loss(log_p, coarse)
+        if auxiliary is not None and schedule.auxiliary_weight:
+            cells = _pool(counts, x.shape[-1] // auxiliary.shape[-1] // FINE_STRIDE)
+            loss = loss + schedule.auxiliary_weight * self.loss(torch.log_softmax(auxiliary.float(), 1), cells)
+        if self.soft is not None:
+            loss = loss + self.config.distill.weight * self._distillation(log_p, coarse, batch)
+        return loss
+
+    def _distillation(self, log_p: Tensor, counts: Tensor, batch: Batch) -> Tensor:
+        assert self.soft is not None
+        frames = self._to_device(batch.frames)
+        taught = frames < len(self.soft)  # the teachers were asked about the first sources alone
+        if not bool(taught.any()):
+            return log_p.new_zeros(())
+        parts = (batch.pasted, batch.paste_masks, batch.frame_of_view)
+        pasted, masks, grid = (self._to_device(part)[taught] for part in parts)
+        teacher, seen = soft_views(
+            self.soft, frames[taught], pasted, masks, grid, (int(log_p.shape[-2]), int(log_p.shape[-1]))
+        )
+        share = self.config.distill.raw_share
+        target = share * teacher + (1 - share) * refine(teacher, counts[taught], self.training_set.groups)
+        return distillation_loss(log_p[taught], target, seen)
+
+    def train_step(self, batch: Batch) -> float:
+        """One update; returns the loss. TrainingError, with nothing updated, if it is no number."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self.learning_rate()
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout, the same after a resume
-        x = torch.from_numpy(images).permute(0, 3, 1, 2).float()  # channels last already
-        target = torch.from_numpy(counts).float()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.mixed_precision):
-            logits, auxiliary = self.network(x)
-        cells = nn.functional.avg_pool2d(target, 4) * 16
-        loss = self.loss(logits, target) + self.config.auxiliary_weight * self.loss(auxiliary, cells)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise FloatingPointError(f"loss is {value} at step {self.step}; lower the learning rate")
+        before = self._batch_statistics()
+        loss = self._losses(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        value = float(loss.detach())
+        if not math.isfinite(value) or not math.isfinite(float(norm)):
+            self._put_back(before)
+            raise TrainingError(
+                f"step {self.step}: the loss is {value}, its gradient's norm {float(norm)}, expected numbers; nothing "
+                f"of this step was kept. Lower schedule.learning_rate ({self.config.schedule.learning_rate}), or set "
+                "mixed_precision: false"
+            )
         self.optimiser.step()
         self.step += 1
         self._average()
         return value
+
+    def _batch_statistics(self) -> list[Tensor]:
+        """Copies of what a forward pass alone changes."""
+        return [buffer.clone() for buffer in self.network.buffers()]
+
+    def _put_back(self, kept: list[Tensor]) -> None:
+        for buffer, value in zip(self.network.buffers(), kept):
+            buffer.copy_(value)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -147,18 +199,48 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned; ValueError if the run was configured differently.
+        """Go on from what `state` returned; TrainingError if the run was configured differently.
 
-        The number of steps alone may change: a run can be shortened or prolonged, and the learning rate follows.
+        The number of steps may change, and what does not touch the weights: a run can be shortened or prolonged.
         """
-        now = asdict(self.config)
-        changed = {k: (then, now.get(k)) for k, then in state["config"].items() if k != "steps" and then != now.get(k)}
+
+        def deciding(config: TrainConfig) -> dict[str, Any]:
+            settings = asdict(replace(config, out="", device="auto", workers=0, evaluate_every=1, save_every=1))
+            settings["schedule"].pop("steps")
+            return settings
+
+        then, now = deciding(train_config(state["config"])), deciding(self.config)
+        changed = {key: (then[key], now[key]) for key in now if then[key] != now[key]}
         if changed:
-            raise ValueError(f"the checkpoint was made with other settings (then, now): {changed}; use another folder")
+            raise TrainingError(
+                f"the checkpoint was made with other settings (then, now): {changed}; use another folder, "
+                "with start_from if it is to begin with these weights"
+            )
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
+
+    def start_from(self, network: nn.Module) -> None:
+        """Begin with another run's network: what has the same name and shape; the rest stays fresh.
+
+        Raises:
+            TrainingError: nothing fits.
+        """
+        own = self.network.state_dict()
+        fitting = {k: v for k, v in network.state_dict().items() if k in own and own[k].shape == v.shape}
+        if not any(v.ndim > 1 for v in fitting.values()):
+            raise TrainingError("start_from: no layer of that run has the name and shape of one of this network's")
+        for kept in (self.network, self.averaged):
+            kept.load_state_dict({**own, **fitting})
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """The device a configuration asks for; TrainingError if it is not there."""
+    there = torch.cuda.is_available()
+    if config.device == "cuda" and not there:
+        raise TrainingError("device: cuda: torch sees no GPU; set device: cpu, or install a torch built for your GPU")
+    return torch.device("cuda" if there and config.device != "cpu" else "cpu")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -169,105 +251,78 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Tensors, numbers and strings only: a checkpoint that holds code is refused by torch."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    """Tensors, numbers and strings only; TrainingError if there is anything else in it, or it is cut short."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of a strange pickle before it refuses it
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as exc:
+        raise TrainingError(f"{path}: cannot be read ({exc.strerror}); expected a training run's checkpoint") from exc
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as exc:
+        why = str(exc).partition("\n")[0] or type(exc).__name__
+        raise TrainingError(f"{path}: no sound checkpoint of tensors alone: {why}") from exc
+    if not isinstance(state, dict) or not {"config", "step", "averaged"} <= set(state):
+        raise TrainingError(f"{path}: expected a checkpoint of `seg_perception train`")
     return state
 
 
-def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
-    """Loss and validation mIoU over steps, as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, loss_axis = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
-    losses = [(h["step"], h["loss"]) for h in history if "loss" in h]
-    if losses:
-        loss_axis.plot(*zip(*losses), color="tab:gray", label="training loss")
-    loss_axis.set(xlabel="step", ylabel="training loss")
-    accuracy = [(h["step"], h["val_miou"]) for h in history if "val_miou" in h]
-    if accuracy:
-        right = loss_axis.twinx()
-        right.plot(*zip(*accuracy), color="tab:blue", marker=".", label="val mIoU")
-        right.set(ylabel="CamVid val mIoU (11 classes)", ylim=(0, 1))
-        right.grid(alpha=0.3)
-    figure.legend(loc="upper left", bbox_to_anchor=(0.1, 0.95))
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+def network_of_run(run: Path) -> tuple[nn.Module, TrainConfig, int]:
+    """The averaged network of a training run in eval mode, its configuration, and its steps so far."""
+    state = load_checkpoint(run / "last.pt")
+    config = train_config(state["config"])
+    network = build(config.network.architecture, len(CITYSCAPES), **config.network.options)
+    network.load_state_dict(state["averaged"])
+    return network.eval(), config, int(state["step"])
 
 
-class RunLog:
-    """What is known of a run: lines on standard output, `history.jsonl` and `curve.png` in its folder."""
-
-    def __init__(self, out: Path, trainer: Trainer) -> None:
-        self._path, self._curve, self._trainer = out / "history.jsonl", out / "curve.png", trainer
-        lines = self._path.read_text().splitlines() if self._path.is_file() else []
-        self._history = [entry for entry in map(json.loads, lines) if entry["step"] <= trainer.step]
-        self._started, self._first_step = time.monotonic(), trainer.step
-
-    def add(self, losses: list[float], confusion: np.ndarray | None) -> None:
-        """Note the steps since the last call, and how accurate the averaged network is now."""
-        step, steps = self._trainer.step, self._trainer.config.steps
-        seconds = (time.monotonic() - self._started) / (step - self._first_step)
-        entry: dict[str, Any] = {"step": step, "loss": round(float(np.mean(losses)), 4)}
-        text = f"step {step}/{steps}  epoch {step / self._trainer.training_set.steps_per_epoch:.1f}"
-        text += f"  loss {entry['loss']:.3f}  {seconds:.2f} s/step  {seconds * (steps - step) / 60:.0f} min left"
-        if confusion is not None:
-            entry["val_miou"] = round(mean_iou(confusion), 4)
-            entry["val_iou"] = [round(float(iou), 3) for iou in iou_per_class(confusion)]
-            named = ", ".join(f"{name} {iou:.2f}" for name, iou in zip(CAMVID_CLASSES, entry["val_iou"]))
-            text += f"  val mIoU {entry['val_miou']:.4f}\n  {named}"
-        print(text, flush=True)
-        self._history.append(entry)
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in self._history))
-        if confusion is not None:
-            draw_curve(self._history, self._curve)
-
-
-def run(config: TrainConfig, data: Path, out: Path, evaluate_every: int, save_every: int) -> None:
-    """Train to the last step, from `out/last.pt` if it is there, saying how it goes on standard output."""
-    out.mkdir(parents=True, exist_ok=True)
-    print(f"reading {data}", flush=True)
-    training_set = TrainingSet(camvid_items(data, "train"), config.size_hw, config.batch, 4, config.seed)
-    val_items = camvid_items(data, "val")
-    trainer, checkpoint = Trainer(config, training_set), out / "last.pt"
+def _prepare(config: TrainConfig, out: Path, say: Callable[[str], None]) -> tuple[Trainer, Dataset | None]:
+    sources = open_sources(config, say)
+    validation = open_validation(config)
+    schedule = config.schedule
+    training_set = TrainingSet(
+        sources, config.network.size_hw, schedule.batch, FINE_STRIDE, config.seed, config.augment, SOFT_HW
+    )
+    soft = soft_labels_of(config, sources, out.parent / "soft_labels", device_of(config), say)
+    trainer = Trainer(config, training_set, soft)
+    checkpoint = out / "last.pt"
     if checkpoint.is_file():
         trainer.restore(load_checkpoint(checkpoint))
-        print(f"going on from step {trainer.step}", flush=True)
-    log, losses = RunLog(out, trainer), []
-    for images, counts in training_set.batches(trainer.step, config.steps):
-        losses.append(trainer.train_step(images, counts))
-        last = trainer.step == config.steps
-        evaluates = trainer.step % evaluate_every == 0 or last
-        if trainer.step % LOG_EVERY == 0 or evaluates:
-            judged = camvid_confusion(predictor(trainer.averaged), val_items, config.size_hw) if evaluates else None
-            log.add(losses, judged)
-            losses = []
-        if trainer.step % save_every == 0 or last:
-            save_checkpoint(checkpoint, trainer.state())
+        say(f"going on from step {trainer.step}")
+    elif config.start_from:
+        trainer.start_from(network_of_run(Path(config.start_from))[0])
+        say(f"starting with the weights of {config.start_from}")
+    return trainer, validation
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    defaults = TrainConfig()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="CamVid: <data>/train, trainannot, val, valannot")
-    parser.add_argument("--out", type=Path, required=True, help="the run's folder; goes on if it holds a run")
-    parser.add_argument("--steps", type=int, default=defaults.steps)
-    parser.add_argument("--width", type=int, default=defaults.width, help="base width of the network")
-    parser.add_argument("--batch", type=int, default=defaults.batch)
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--full-precision", action="store_true", help="float32 instead of bfloat16 autocast")
-    parser.add_argument("--evaluate-every", type=int, default=500, help="steps")
-    parser.add_argument("--save-every", type=int, default=200, help="steps")
-    args = parser.parse_args(argv)
-    config = TrainConfig(
-        steps=args.steps, width=args.width, batch=args.batch, seed=args.seed,
-        mixed_precision=not args.full_precision,
-    )  # fmt: skip
-    run(config, args.data, args.out, args.evaluate_every, args.save_every)
+def run(config: TrainConfig, say: Callable[[str], None] = print) -> Trainer:
+    """Train to the last step, from the folder's `last.pt` if it is there.
 
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        TrainingError: the loss became no number (`stopped.pt` then holds the state before that step), or the folder
+            holds another run.
+        DatasetError: a frame cannot be read; it is named.
+    """
+    out = Path(config.out).expanduser()
+    out.mkdir(parents=True, exist_ok=True)
+    trainer, validation = _prepare(config, out, say)
+    workers = config.workers or max(1, (os.cpu_count() or 1) // 4)
+    with RunLog(out, trainer.step, config.schedule.steps, trainer.training_set.steps_per_epoch, say) as log:
+        losses: list[float] = []
+        for batch in trainer.training_set.batches(trainer.step, config.schedule.steps, workers):
+            try:
+                losses.append(trainer.train_step(batch))
+            except TrainingError as exc:
+                save_checkpoint(out / "stopped.pt", trainer.state())
+                raise TrainingError(f"{exc}. The state before that step is in {out / 'stopped.pt'}") from exc
+            last = trainer.step == config.schedule.steps
+            evaluates = trainer.step % config.evaluate_every == 0 or last
+            if trainer.step % LOG_EVERY == 0 or evaluates:
+                log.losses(trainer.step, losses, trainer.learning_rate())
+                losses = []
+            if evaluates and validation is not None:
+                log.judged(
+                    trainer.step, validation, *confusion_on(trainer.averaged, validation, config.network.size_hw)
+                )
+            if trainer.step % config.save_every == 0 or last:
+                save_checkpoint(out / "last.pt", trainer.state())
+    return trainer

@@ -8,6 +8,8 @@ closer to the machine's peak than a depthwise or dilated one, so there is none o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,6 +48,11 @@ class _Block(nn.Module):
         return torch.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
+def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    first = _Block(inputs, outputs, stride)
+    return nn.Sequential(first, *(_Block(outputs, outputs, 1) for _ in range(blocks - 1)))
+
+
 class _PyramidPooling(nn.Module):
     """Averages over 1×1, 2×2 and 4×4 bins, each reduced to a few channels and spread out again.
 
@@ -70,6 +77,11 @@ class _PyramidPooling(nn.Module):
         return self.fuse(torch.cat(parts, 1))
 
 
+def _channels(base: int, width: float) -> int:
+    """`base` times `width`, in whole vectors of 16: a convolution of 24 channels takes as long as one of 32."""
+    return max(16, round(base * width / 16) * 16)
+
+
 class PyramidNet(nn.Module):
     """RGB image, float `[N, 3, H, W]` in 0 … 255, to logits `[N, classes, H/4, W/4]`.
 
@@ -77,33 +89,34 @@ class PyramidNet(nn.Module):
 
     Args:
         classes: number of output classes.
-        width: channels at 1/4; doubled at every further halving.
+        width: width multiplier of every layer; 1 is 16, 48, 96 and 192 channels at 1/4 to 1/32.
+        blocks: residual blocks at 1/4, 1/8, 1/16 and 1/32.
     """
 
     stride = 4
     size_multiple = 128
 
-    def __init__(self, classes: int, width: int = 24) -> None:
+    def __init__(self, classes: int, width: float = 1.0, blocks: Sequence[int] = (1, 2, 2, 2)) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(_MEAN_RGB).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(_STD_RGB).view(1, 3, 1, 1))
-        w1, w2, w3, w4 = width, 2 * width, 4 * width, 8 * width
-        self.stem = nn.Sequential(_conv(3, width, stride=2), _conv(width, w1, stride=2))
-        self.stage1 = _Block(w1, w1, 1)
-        self.stage2 = nn.Sequential(_Block(w1, w2, 2), _Block(w2, w2, 1))
-        self.stage3 = nn.Sequential(_Block(w2, w3, 2), _Block(w3, w3, 1))
-        self.stage4 = nn.Sequential(_Block(w3, w4, 2), _Block(w4, w4, 1))
-        decoder = 2 * width
-        self.pyramid = _PyramidPooling(w4, decoder)
-        self.lateral3 = _conv(w3, decoder, 1)
-        self.lateral2 = _conv(w2, decoder, 1)
-        self.lateral1 = _conv(w1, decoder, 1)
-        self.smooth3 = _conv(decoder, decoder)
-        self.smooth2 = _conv(decoder, decoder)
-        self.smooth1 = _conv(decoder, decoder)
-        self.drop = nn.Dropout2d(0.1)
-        self.classify = nn.Conv2d(decoder, classes, 1)
-        self.auxiliary = nn.Sequential(_conv(w3, decoder), nn.Conv2d(decoder, classes, 1))
+        w1, w2, w3, w4 = (_channels(base, width) for base in (16, 48, 96, 192))
+        coarse, fine = _channels(48, width), _channels(32, width)
+        self.stem = nn.Sequential(_conv(3, 16, stride=2), _conv(16, w1, stride=2))
+        self.stage1 = _stage(w1, w1, blocks[0], 1)
+        self.stage2 = _stage(w1, w2, blocks[1], 2)
+        self.stage3 = _stage(w2, w3, blocks[2], 2)
+        self.stage4 = _stage(w3, w4, blocks[3], 2)
+        self.pyramid = _PyramidPooling(w4, coarse)
+        self.lateral3 = _conv(w3, coarse, 1)
+        self.lateral2 = _conv(w2, coarse, 1)
+        self.lateral1 = _conv(w1, fine, 1)
+        self.smooth3 = _conv(coarse, coarse)
+        self.smooth2 = _conv(coarse, fine)
+        self.smooth1 = _conv(fine, fine)
+        self.drop = nn.Dropout2d(0.05)
+        self.classify = nn.Conv2d(fine, classes, 1)
+        self.auxiliary = nn.Sequential(_conv(w3, coarse), nn.Conv2d(coarse, classes, 1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
