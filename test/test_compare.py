@@ -3,8 +3,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-
 from datasets_on_disk import camvid
+
 from seg_perception.cli import main
 from seg_perception.datasets import open_dataset
 from seg_perception.errors import ConfigError

@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     checkpoint = args.checkpoint or _download(published)
     _write(path, _convert(checkpoint, published, size_hw or _DEFAULT_HW, kept=args.checkpoint is None))
+    if args.checkpoint is not None and not published.checkpoint_path.exists():
+        _write(published.checkpoint_path, args.checkpoint.read_bytes())  # where a training finds its teacher
     _say_where(read_bundle(path), args.out)
     return 0
 

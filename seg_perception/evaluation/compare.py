@@ -122,7 +122,7 @@ def compare_models(
 def markdown_table(figures: Sequence[ModelFigures], dataset: Dataset) -> str:
     """The figures as a Markdown table; times also relative to the first model's."""
     lines = [
-        f"| model | input | file | {dataset.name} {dataset.split} mIoU | `session.run` p50 | p95 | of the first's time |",
+        f"| model | input | file | {dataset.name} {dataset.split} mIoU | p50 | p95 | of the first's time |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in figures:

@@ -18,10 +18,12 @@ from seg_perception.datasets import Dataset, open_dataset
 from seg_perception.errors import ConfigError
 from seg_perception.labels import CITYSCAPES
 from seg_perception.model import zoo
+from seg_perception.model.bundle import ModelBundle, load_bundle
 from seg_perception.simulate import StreetScene
 from seg_perception.training.config import DataConfig, TeacherConfig, TrainConfig
 from seg_perception.training.data import Source, read_source
 from seg_perception.training.teacher import Teacher, soft_labels
+from seg_perception.training.temperature import logits_graph
 
 __all__ = [
     "SIMULATED",
@@ -131,6 +133,22 @@ class _OnOnnxRuntime(nn.Module):
         return torch.from_numpy(np.concatenate(parts)).to(x.device)
 
 
+class _ModelFile(nn.Module):
+    """The logits of a model file, at the size of its input."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        super().__init__()
+        graph, self._logits = logits_graph(bundle)
+        self._session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self._classes = len(bundle.labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        images = x.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        answer = np.concatenate([self._session.run([self._logits], {"image": one[None]})[0] for one in images])
+        logits = torch.from_numpy(answer if answer.shape[1] == self._classes else answer.transpose(0, 3, 1, 2))
+        return logits.to(x.device)
+
+
 class _PerSize(nn.Module):
     """A torch network that ONNX Runtime runs, exported once for each size it is given."""
 
@@ -160,6 +178,17 @@ def _sizes_hw(config: TeacherConfig) -> tuple[tuple[int, int], ...]:
     return tuple((int(match[2]), int(match[1])) for match in found if match)
 
 
+def _teacher_of_file(bundle: ModelBundle, sizes_hw: tuple[tuple[int, int], ...]) -> Teacher:
+    if bundle.labels != CITYSCAPES:
+        raise ConfigError(
+            f"distill.teachers: {bundle.path}: expected the Cityscapes classes, it has {bundle.labels.name}"
+        )
+    if any(size != bundle.input_hw for size in sizes_hw):
+        height, width = bundle.input_hw
+        raise ConfigError(f"distill.teachers: {bundle.path}: looks at {width}x{height} alone; leave out its sizes")
+    return Teacher(f"{bundle.name} {bundle.sha256}", _ModelFile(bundle), (bundle.input_hw,))
+
+
 def open_teacher(config: TeacherConfig, device: torch.device) -> Teacher:
     """A teacher by what its configuration names: an ESPNetv2 checkpoint, a training run's folder, or a model file.
 
@@ -180,9 +209,7 @@ def open_teacher(config: TeacherConfig, device: torch.device) -> Teacher:
         network, run_config, steps = network_of_run(path)
         name, usual = f"{path.resolve()} at step {steps}", run_config.network.size_hw
     else:
-        raise ConfigError(
-            f"distill.teachers: model: {config.model!r} is neither a checkpoint (.pth) nor a run's folder"
-        )
+        return _teacher_of_file(load_bundle(config.model), sizes)
     runner = _PerSize(network) if device.type == "cpu" else network.to(device)
     return Teacher(name, runner.eval(), sizes or (usual,))
 

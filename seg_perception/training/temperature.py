@@ -34,6 +34,7 @@ __all__ = [
     "check_temperature",
     "fit_temperature",
     "insert_inverse_temperature",
+    "logits_graph",
     "with_temperature",
 ]
 
@@ -203,6 +204,20 @@ def _factor(path: Path, model: onnx.ModelProto) -> str:
     return next(str(name) for name in readers[0].input if name != INVERSE_TEMPERATURE)
 
 
+def logits_graph(bundle: ModelBundle) -> tuple[bytes, str]:
+    """The model's graph with one more output, what its confidence is made of, and that output's name.
+
+    It holds logits less the largest of their cell, float32 `[1, classes, h, w]` or `[1, h, w, classes]`.
+
+    Raises:
+        ModelContractError: the model has no temperature, and so nothing to find them by.
+    """
+    model = onnx.load_model_from_string(bundle.data)
+    output = _factor(bundle.path, model)
+    model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+    return model.SerializeToString(), output
+
+
 class _LogitsProbe:
     """A model with what its confidence is made of as one more output, in memory only.
 
@@ -212,10 +227,8 @@ class _LogitsProbe:
     """
 
     def __init__(self, bundle: ModelBundle, dataset: Dataset) -> None:
-        model = onnx.load_model_from_string(bundle.data)
-        self._output = _factor(bundle.path, model)
-        model.graph.output.append(helper.make_tensor_value_info(self._output, TensorProto.FLOAT, None))
-        self._session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        graph, self._output = logits_graph(bundle)
+        self._session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
         self._class_of, self._classes = dataset.class_of(bundle.labels), len(bundle.labels)
         stride = bundle.strides["confidence"]
         self._cells_hw = (bundle.input_hw[0] // stride, bundle.input_hw[1] // stride)

@@ -113,3 +113,63 @@ class TestTeacher:
         expected = torch.nn.functional.kl_div(log_p[:1], teacher[:1], reduction="none").sum(1).mean()
         assert float(distillation_loss(log_p, teacher, seen)) == pytest.approx(float(expected), rel=1e-5)
         assert float(distillation_loss(torch.log(teacher + 1e-12), teacher, seen)) == pytest.approx(0, abs=1e-5)
+
+
+class TestOpeningATeacher:
+    def test_a_run_and_its_model_file_say_the_same(self, tmp_path) -> None:
+        """The same network twice: as a checkpoint through torch or ONNX Runtime, and as a sealed model file."""
+        pytest.importorskip("onnx", reason="exporting needs onnx")
+        from seg_perception.training.config import TeacherConfig, train_config
+        from seg_perception.training.export import export_run
+        from seg_perception.training.models import build
+        from seg_perception.training.sources import open_teacher
+        from seg_perception.training.teacher import SOFT_HW, soft_labels
+        from seg_perception.training.train import save_checkpoint
+
+        torch.manual_seed(0)
+        network = build("pyramid", 19, width=0.34)
+        with torch.no_grad():
+            network.classify.weight.mul_(5)
+        config = {"network": {"width": 0.34, "height_px": 128, "width_px": 256},
+                  "data": [{"dataset": "none"}], "distill": {"teachers": [{"model": "any"}]}}  # fmt: skip
+        from dataclasses import asdict
+
+        (tmp_path / "run").mkdir()
+        state = {"config": asdict(train_config(config)), "step": 3, "averaged": network.state_dict()}
+        save_checkpoint(tmp_path / "run" / "last.pt", state)
+        export_run(tmp_path / "run", tmp_path / "m.onnx", "m", "1", 4)
+        image = np.random.default_rng(0).integers(0, 256, (128, 256, 3)).astype(np.uint8)
+        cpu, answers = torch.device("cpu"), []
+        for model in ("run", "m.onnx"):
+            teacher = open_teacher(TeacherConfig(str(tmp_path / model)), cpu)
+            answers.append(soft_labels([teacher], [image], tmp_path / "cache", cpu)[0])
+        with torch.no_grad():
+            x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+            p = (torch.softmax(network.eval()(x), 1) + torch.softmax(network(x.flip(3)), 1).flip(3)) / 2
+            expected = torch.nn.functional.interpolate(p, size=SOFT_HW, mode="area")[0].numpy()
+        for answer in answers:
+            np.testing.assert_allclose(answer, expected, atol=2e-3)
+        assert expected.std() > 0.01
+
+    def test_answers_are_kept_by_teacher_and_pixels(self, tmp_path) -> None:
+        from seg_perception.training.teacher import Teacher, soft_labels
+
+        class Counting(torch.nn.Module):
+            asked = 0
+
+            def forward(self, x):
+                self.asked += 1
+                return torch.zeros(len(x), 19, 8, 8)
+
+        network, cpu = Counting(), torch.device("cpu")
+        images = [np.full((16, 16, 3), v, np.uint8) for v in (1, 2)]
+        soft_labels([Teacher("a", network, ((16, 16),))], images, tmp_path, cpu)
+        assert network.asked == 2
+        soft_labels([Teacher("a", network, ((16, 16),))], images[::-1], tmp_path, cpu)
+        assert network.asked == 2
+        cut = sorted(tmp_path.glob("*.npy"))[0]
+        cut.write_bytes(cut.read_bytes()[:100])
+        soft_labels([Teacher("a", network, ((16, 16),))], images, tmp_path, cpu)
+        assert network.asked == 3
+        soft_labels([Teacher("b", network, ((16, 16),))], images, tmp_path, cpu)
+        assert network.asked == 5

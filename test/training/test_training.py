@@ -131,7 +131,7 @@ def test_the_labels_loss_turns_fine_at_the_end(folder) -> None:
 
 
 def test_a_run_learns_draws_its_curve_and_goes_on(folder, capsys) -> None:
-    colour = {name: 0.0 for name in ("brightness", "contrast", "saturation", "tint", "hue_deg", "shade_chance")}
+    colour = dict.fromkeys(("brightness", "contrast", "saturation", "tint", "hue_deg", "shade_chance"), 0.0)
     config = small(folder, evaluate_every=50, save_every=20, augment={**colour, "gamma": [1, 1]},
                    schedule={"steps": 100, "batch": 2, "warm_up_steps": 5, "learning_rate": 5e-3})  # fmt: skip
     out = Path(config.out)
