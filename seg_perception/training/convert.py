@@ -79,6 +79,7 @@ def convert(checkpoint: Path, published: FetchableModel, size_hw: tuple[int, int
         "1.0",
         size_hw,
         network.stride,
+        network.stride,
         license="MIT",
         license_text=_LICENCE,
         description=f"ESPNetv2 of width {published.width} (Mehta et al. 2019), its authors' weights, converted",
@@ -91,5 +92,4 @@ def convert(checkpoint: Path, published: FetchableModel, size_hw: tuple[int, int
         },
         accuracy={"cityscapes_val_miou_published_at_1024x512": published.cityscapes_val_miou},
     )
-    metadata["heads"]["confidence"]["stride"] = network.stride
     return with_metadata(graph, metadata)

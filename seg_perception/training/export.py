@@ -26,12 +26,13 @@ from seg_perception.errors import ConfigError
 from seg_perception.model.bundle import ModelBundle, read_bundle
 from seg_perception.training.config import TrainConfig
 from seg_perception.training.model_file import LOGITS_STRIDE, OPSET, metadata_of, with_metadata
+from seg_perception.training.quantization import channels_last_head
 from seg_perception.training.sources import first_dataset
 from seg_perception.training.temperature import insert_inverse_temperature
 from seg_perception.training.train import network_of_run
 from seg_perception.training.usual_classes import name_usual_classes
 
-__all__ = ["ClassIds", "export_graph", "export_run", "onnx_predictor", "read_about"]
+__all__ = ["ClassIds", "export_graph", "export_run", "onnx_predictor", "read_about", "traced_graph"]
 
 
 class ClassIds(nn.Module):
@@ -61,7 +62,19 @@ class ClassIds(nn.Module):
 
 
 def export_graph(network: nn.Module, size_hw: tuple[int, int], stride: int = 4) -> onnx.ModelProto:
-    """The ONNX graph of a trained network with a temperature of 1, checked by ONNX's own checker."""
+    """The ONNX graph of a trained network with a temperature of 1, checked by ONNX's own checker.
+
+    What ends in class ids and confidence is laid out channels last, in which ONNX Runtime takes a tenth less time
+    for the whole network and gives the same answers.
+    """
+    model = channels_last_head(traced_graph(network, size_hw, stride))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def traced_graph(network: nn.Module, size_hw: tuple[int, int], stride: int = 4) -> onnx.ModelProto:
+    """The graph as torch's exporter gives it, channels first throughout, with a temperature of 1."""
+    network = network.for_export() if hasattr(network, "for_export") else network
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the TorchScript exporter is deprecated, and the one that folds cleanly
@@ -76,7 +89,6 @@ def export_graph(network: nn.Module, size_hw: tuple[int, int], stride: int = 4) 
         )
     model = onnx.load_model_from_string(buffer.getvalue())
     insert_inverse_temperature(model)
-    onnx.checker.check_model(model, full_check=True)
     return model
 
 
@@ -138,11 +150,15 @@ def export_run(
         TrainingError: the folder holds no sound run.
     """
     network, config, steps = network_of_run(run)
-    if not config.distill.teachers:
+    if not config.distill.teachers and hasattr(network, "classify"):
         for used, usual in name_usual_classes(network, first_dataset(config), config.network.size_hw).items():
             print(f"what the network called {used} goes by {usual}")
+    logits_stride = int(getattr(network, "stride", LOGITS_STRIDE))
+    if stride > logits_stride:
+        raise ConfigError(f"stride: the network answers at {logits_stride}; expected that or less, got {stride}")
     graph = export_graph(network, config.network.size_hw, stride)
-    metadata = metadata_of(name, version, config.network.size_hw, stride, **{**_told_by(config, steps), **about})
+    about = {**_told_by(config, steps), **about}
+    metadata = metadata_of(name, version, config.network.size_hw, stride, logits_stride, **about)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(with_metadata(graph, metadata))
     return read_bundle(out)

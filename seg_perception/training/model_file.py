@@ -14,7 +14,7 @@ __all__ = ["LOGITS_STRIDE", "OPSET", "metadata_of", "with_metadata"]
 
 OPSET = 17
 LOGITS_STRIDE = 4
-"""Of every architecture in this package."""
+"""Of a network that does not say otherwise by an attribute `stride`."""
 
 
 def with_metadata(model: onnx.ModelProto, metadata: dict[str, Any]) -> bytes:
@@ -26,8 +26,21 @@ def with_metadata(model: onnx.ModelProto, metadata: dict[str, Any]) -> bytes:
     return seal(model.SerializeToString())
 
 
-def metadata_of(name: str, version: str, size_hw: tuple[int, int], stride: int, **about: Any) -> dict[str, Any]:
-    """Metadata of a Cityscapes model, schema 1; `about` is free: description, training, accuracy ..."""
+def metadata_of(
+    name: str,
+    version: str,
+    size_hw: tuple[int, int],
+    stride: int,
+    logits_stride: int = LOGITS_STRIDE,
+    **about: Any,
+) -> dict[str, Any]:
+    """Metadata of a Cityscapes model, schema 1.
+
+    Args:
+        stride: of the class ids, in input pixels.
+        logits_stride: of the confidence.
+        about: free: description, training, accuracy ...
+    """
     return {
         "schema": SCHEMA_VERSION,
         "name": name,
@@ -37,7 +50,7 @@ def metadata_of(name: str, version: str, size_hw: tuple[int, int], stride: int, 
         "input": {"height_px": size_hw[0], "width_px": size_hw[1], "channels": "RGB"},
         "heads": {
             "class_ids": {"stride": stride, "resize": "nearest"},
-            "confidence": {"stride": LOGITS_STRIDE, "resize": "nearest"},
+            "confidence": {"stride": logits_stride, "resize": "nearest"},
         },
         **about,
     }

@@ -14,14 +14,14 @@ pytest.importorskip("onnx", reason="exporting needs onnx")
 
 from seg_perception.cli import main
 from seg_perception.datasets import CAMVID_OF_CITYSCAPES, camvid_items, open_dataset
-from seg_perception.errors import DatasetError, TrainingError
+from seg_perception.errors import ConfigError, DatasetError, TrainingError
 from seg_perception.labels import CITYSCAPES
 from seg_perception.metrics import mean_iou
 from seg_perception.model.bundle import read_bundle
 from seg_perception.training.config import TrainConfig, train_config, with_steps
 from seg_perception.training.data import TrainingSet, read_source
 from seg_perception.training.evaluate import camvid_confusion, predictor
-from seg_perception.training.export import onnx_predictor
+from seg_perception.training.export import export_run, onnx_predictor
 from seg_perception.training.models import build
 from seg_perception.training.sources import open_sources
 from seg_perception.training.teacher import SOFT_HW
@@ -299,6 +299,16 @@ def test_from_the_command_line(folder, tmp_path, capsys) -> None:
     network, _, _ = network_of_run(tmp_path / "run")
     agreement = onnx_predictor(bundle.data)(image) == predictor(network)(image)
     assert agreement.mean() > 0.99
+
+
+def test_another_architecture_trains_and_exports(folder, tmp_path) -> None:
+    """ESPNetv2 has its logits at stride 2 and no second output."""
+    network = {"architecture": "espnetv2", "width": 0.5, "height_px": 128, "width_px": 256}
+    run(small(folder, network=network, schedule={"steps": 2, "batch": 2, "warm_up_steps": 1}, evaluate_every=2))
+    bundle = export_run(folder / "run", tmp_path / "e.onnx", "e", "1", 2)
+    assert dict(bundle.strides) == {"class_ids": 2, "confidence": 2}
+    with pytest.raises(ConfigError, match="answers at 2"):
+        export_run(folder / "run", tmp_path / "e.onnx", "e", "1", 4)
 
 
 @pytest.mark.parametrize(

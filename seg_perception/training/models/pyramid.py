@@ -8,6 +8,7 @@ closer to the machine's peak than a depthwise or dilated one, so there is none o
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -95,6 +96,8 @@ class PyramidNet(nn.Module):
 
     stride = 4
     size_multiple = 128
+    scaled = False
+    """Whether the first weights contain the division by the standard deviation."""
 
     def __init__(self, classes: int, width: float = 1.0, blocks: Sequence[int] = (1, 2, 2, 2)) -> None:
         super().__init__()
@@ -125,7 +128,9 @@ class PyramidNet(nn.Module):
         height, width = int(x.shape[-2]), int(x.shape[-1])
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(f"input {height}x{width}: height and width must be multiples of {self.size_multiple}")
-        x = (x - self.mean) / self.std
+        x = x - self.mean
+        if not self.scaled:
+            x = x / self.std
         c1 = self.stage1(self.stem(x))
         c2 = self.stage2(c1)
         c3 = self.stage3(c2)
@@ -135,6 +140,14 @@ class PyramidNet(nn.Module):
         p1 = self.smooth1(_upsample(p2, c1) + self.lateral1(c1))
         logits = self.classify(self.drop(p1))
         return (logits, self.auxiliary(c3)) if self.training else logits
+
+    @torch.no_grad()
+    def for_export(self) -> PyramidNet:
+        """A copy that gives the same answers with the division by the standard deviation in its first weights."""
+        copied = copy.deepcopy(self)
+        copied.stem[0][0].weight /= copied.std
+        copied.scaled = True
+        return copied
 
     @torch.no_grad()
     def set_class_prior(self, log_prior: Tensor) -> None:
