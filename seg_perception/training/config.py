@@ -98,11 +98,13 @@ class DistillConfig:
         teachers: their mean is taken; none means labels alone.
         weight: of the divergence from the teachers, relative to the labels' loss.
         raw_share: how much of the teachers' word counts as it is; the rest is first made to agree with the labels.
+        class_power: a class to which the teachers give the share f of all pixels weighs f to the minus this power.
     """
 
     teachers: tuple[TeacherConfig, ...] = ()
     weight: float = 0.5
     raw_share: float = 0.25
+    class_power: float = 0.0
 
 
 @dataclass(frozen=True)

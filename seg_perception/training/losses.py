@@ -86,14 +86,16 @@ def refine(teacher: Tensor, counts: Tensor, groups: Sequence[Sequence[int]]) -> 
     return torch.where(labelled > 0, refined, teacher)
 
 
-def distillation_loss(log_p: Tensor, teacher: Tensor, seen: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from the teacher, mean over the cells that are `seen`.
+def distillation_loss(log_p: Tensor, teacher: Tensor, seen: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Kullback-Leibler divergence from the teacher, weighted mean over the cells that are `seen`.
 
     Args:
         log_p: float `[N, classes, h, w]`.
         teacher: probabilities of the same shape.
         seen: bool `[N, 1, h, w]`.
+        weights: one per class; a cell weighs their mean by the teacher's probabilities. None: all alike.
     """
     entropy = torch.xlogy(teacher, teacher)
     each = (entropy - teacher * log_p).sum(1, keepdim=True)
-    return (each * seen).sum() / seen.sum().clamp_min(1)
+    cells = seen.float() if weights is None else seen * torch.einsum("nchw,c->nhw", teacher, weights)[:, None]
+    return (each * cells).sum() / cells.sum().clamp_min(1.0)

@@ -91,6 +91,7 @@ class Trainer:
         weights = [label_weights(s.frequency(), config.schedule.label_power) for s in training_set.sources]
         self.loss = PartialLabelLoss(training_set.groups, torch.cat(weights)).to(self.device)
         self.soft = None if soft is None else torch.from_numpy(soft).to(self.device)
+        self.soft_weights = None if soft is None else self._class_weights(soft).to(self.device)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
@@ -156,7 +157,11 @@ class Trainer:
         )
         share = self.config.distill.raw_share
         target = share * teacher + (1 - share) * refine(teacher, counts[taught], self.training_set.groups)
-        return distillation_loss(log_p[taught], target, seen)
+        return distillation_loss(log_p[taught], target, seen, self.soft_weights)
+
+    def _class_weights(self, soft: np.ndarray) -> Tensor:
+        frequency = soft.mean((0, 2, 3), dtype=np.float64)
+        return label_weights(frequency / frequency.sum(), self.config.distill.class_power)
 
     def train_step(self, batch: Batch) -> float:
         """One update; returns the loss. TrainingError, with nothing updated, if it is no number."""
