@@ -88,7 +88,7 @@ def _info(model: str, as_json: bool) -> int:
 def _free_rows(bundle: ModelBundle) -> list[tuple[str, str]]:
     """What the model's maker wrote beside the contract."""
     rows = []
-    for section in ("description", "training", "accuracy"):
+    for section in ("description", "training", "accuracy", "confidence", "quantization"):
         value = bundle.metadata.get(section)
         if isinstance(value, dict):
             for key, entry in value.items():

@@ -129,11 +129,11 @@ def recolour(rng: np.random.Generator, image: np.ndarray, config: AugmentConfig)
     if rng.random() < config.noise_chance:
         noise = np.empty(image.shape, np.int16)
         cv2.setRNGSeed(int(rng.integers(2**31)))
-        cv2.randn(noise, (0, 0, 0), (float(rng.uniform(2, 12)),) * 3)
+        cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(2, 12)))
         image = cv2.add(image, noise, dtype=cv2.CV_8U)
     if rng.random() < config.jpeg_chance:
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return image
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -179,7 +180,7 @@ class TrainingSet:
                 chosen.append((source, int(orders[source, epoch][within])))
         return chosen
 
-    def _view(self, step: int, place: int, source_index: int, frame: int) -> tuple[np.ndarray, ...]:
+    def _view(self, step: int, place: int, source_index: int, frame: int) -> tuple[Any, ...]:
         rng = np.random.default_rng([self.seed, 2, step, place])
         source = self.sources[source_index]
         image, labels = source.images[frame], source.labels[frame]

@@ -53,20 +53,20 @@ class _Board:
             say("TensorBoard's events are not written: pip install tensorboard")
             self._writer = None
         else:
-            self._writer = SummaryWriter(str(folder), purge_step=first_step)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         if self._writer is not None:
             for name, value in values.items():
-                self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, step)
 
     def picture(self, step: int, name: str, rgb: np.ndarray) -> None:
         if self._writer is not None:
-            self._writer.add_image(name, rgb, step, dataformats="HWC")  # type: ignore[no-untyped-call]
+            self._writer.add_image(name, rgb, step, dataformats="HWC")
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
 
 
 class RunLog:

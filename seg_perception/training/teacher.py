@@ -83,7 +83,7 @@ def soft_labels(
             answers[i] = np.load(path, allow_pickle=False)
         except (OSError, ValueError):  # not there, or cut short
             mean = sum(teacher.probabilities(image, device) for teacher in teachers) / len(teachers)
-            answers[i] = mean.cpu().numpy().astype(np.float16)  # type: ignore[union-attr]
+            answers[i] = mean.cpu().numpy().astype(np.float16)
             partial = path.with_suffix(f".{os.getpid()}.partial")
             with partial.open("wb") as file:
                 np.save(file, answers[i])
