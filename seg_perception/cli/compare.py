@@ -33,13 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0; errors are told in one line."""
     from seg_perception.datasets import open_dataset
-    from seg_perception.evaluation.compare import compare_models, draw_plot, markdown_table, write_into
+    from seg_perception.evaluation.compare import compare_models, markdown_table, write_into
     from seg_perception.model.bundle import load_bundle
 
     if args.rounds < 1 or args.threads < 0:
         raise ConfigError(f"rounds: expected 1 or more, threads 0 or more, got {args.rounds} and {args.threads}")
     if args.plot is not None:
-        import matplotlib  # noqa: F401  # asked for before minutes of measuring, not after
+        # Imported before minutes of measuring: what it needs may be missing.
+        from seg_perception.training.compare_plot import draw_plot
     dataset = open_dataset(args.dataset, args.split)
     bundles = [load_bundle(model) for model in args.models]
     with Progress("measuring", len(bundles) * (1 + args.rounds), "turns") as progress:

@@ -38,8 +38,20 @@ SHIPPED = MappingProxyType(
             ShippedModel(
                 "street_pyramid",
                 "street_pyramid.onnx",
-                "d6fab539eba419eb27b8347a26560926bfe9a48b511c8a10f26cd0f7e9871966",
-                "pyramid pooling, 19 Cityscapes classes, learned from CamVid's labels alone",
+                "93ab35dbc8223f9538308d8ce2415f59226810024de17c9a492a2a06b9ae9829",
+                "19 Cityscapes classes, taught by CamVid's labels and a Cityscapes network",
+            ),
+            ShippedModel(
+                "street_pyramid_int8",
+                "street_pyramid_int8.onnx",
+                "9dfaddfda9b2c31192aa9eaae3a083e35581abdcf26c87f9a552dab7d63b2c4f",
+                "its int8 edition: less than half the time on x86 with VNNI",
+            ),
+            ShippedModel(
+                "street_pyramid_tiny",
+                "street_pyramid_tiny.onnx",
+                "bf67aa092798df36af191ebb7352d8f1330b4593fdc9fae501ac3ee8c7409642",
+                "two thirds of the width, half the time, less accurate",
             ),
         )
     }

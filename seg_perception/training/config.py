@@ -122,6 +122,7 @@ class ScheduleConfig:
         ema_decay: of the averaged network, the one that is exported.
         auxiliary_weight: of the loss at 1/16.
         label_power: a label that covers the share f of the pixels weighs f to the minus this power.
+        jaccard_weight: of the soft IoU's loss, beside that of the single pixels.
     """
 
     steps: int = 12000
@@ -134,6 +135,7 @@ class ScheduleConfig:
     ema_decay: float = 0.998
     auxiliary_weight: float = 0.4
     label_power: float = 0.5
+    jaccard_weight: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["PartialLabelLoss", "distillation_loss", "refine", "soft_views"]
+__all__ = ["PartialLabelLoss", "distillation_loss", "refine", "soft_jaccard_loss", "soft_views"]
 
 
 class PartialLabelLoss(torch.nn.Module):
@@ -42,6 +42,33 @@ class PartialLabelLoss(torch.nn.Module):
         )
         weighted = counts * self.weights
         return -(weighted * grouped).sum() / weighted.sum().clamp_min(1.0)
+
+
+def soft_jaccard_loss(log_p: Tensor, counts: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """One minus the mean soft IoU of the labels that are there (Rahman and Wang 2016), over the whole batch.
+
+    What is judged in the end is IoU, in which a wrong pixel of a rare class weighs more than one of a common class.
+    ``J_g = sum p_g y_g / sum (p_g v + y_g - p_g y_g)``, with p_g the summed probability of the classes that the label
+    covers, y_g the label's share of a cell's pixels and v the labelled share.
+
+    Args:
+        log_p: float `[N, classes, h, w]`.
+        counts: float `[N, labels, h, w]`, pixels of each label in a cell.
+    """
+    size = counts.sum(1, keepdim=True).amax().clamp_min(1.0)
+    y = counts / size
+    labelled, p = y.sum(1, keepdim=True), log_p.exp()
+    total = log_p.new_zeros(())
+    present = 0
+    for label, members in enumerate(groups):
+        truth = y[:, label]
+        if not bool(truth.any()):
+            continue
+        said = p[:, list(members)].sum(1) * labelled[:, 0]
+        both = (said * truth).sum()
+        total = total + both / (said.sum() + truth.sum() - both)
+        present += 1
+    return 1 - total / max(1, present) if present else total
 
 
 def soft_views(

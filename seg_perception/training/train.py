@@ -27,7 +27,7 @@ from seg_perception.labels import CITYSCAPES
 from seg_perception.training.config import TrainConfig, train_config
 from seg_perception.training.data import Batch, TrainingSet
 from seg_perception.training.evaluate import confusion_on
-from seg_perception.training.losses import PartialLabelLoss, distillation_loss, refine, soft_views
+from seg_perception.training.losses import PartialLabelLoss, distillation_loss, refine, soft_jaccard_loss, soft_views
 from seg_perception.training.models import build
 from seg_perception.training.run_log import RunLog
 from seg_perception.training.sources import open_sources, open_validation, soft_labels_of
@@ -134,15 +134,20 @@ class Trainer:
         log_p = torch.log_softmax(logits.float(), 1)
         if self.step >= schedule.steps - schedule.fine_steps and factor > 1:
             fine = F.interpolate(logits.float(), size=counts.shape[-2:], mode="bilinear", align_corners=False)
-            loss = self.loss(torch.log_softmax(fine, 1), counts)
+            loss = self._label_loss(torch.log_softmax(fine, 1), counts)
         else:
-            loss = self.loss(log_p, coarse)
+            loss = self._label_loss(log_p, coarse)
         if auxiliary is not None and schedule.auxiliary_weight:
             cells = _pool(counts, x.shape[-1] // auxiliary.shape[-1] // FINE_STRIDE)
             loss = loss + schedule.auxiliary_weight * self.loss(torch.log_softmax(auxiliary.float(), 1), cells)
         if self.soft is not None:
             loss = loss + self.config.distill.weight * self._distillation(log_p, coarse, batch)
         return loss
+
+    def _label_loss(self, log_p: Tensor, counts: Tensor) -> Tensor:
+        loss: Tensor = self.loss(log_p, counts)
+        weight = self.config.schedule.jaccard_weight
+        return loss + weight * soft_jaccard_loss(log_p, counts, self.training_set.groups) if weight else loss
 
     def _distillation(self, log_p: Tensor, counts: Tensor, batch: Batch) -> Tensor:
         assert self.soft is not None

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="the training room needs torch")
 
 from seg_perception.datasets import CAMVID_OF_CITYSCAPES
 from seg_perception.labels import CITYSCAPES
-from seg_perception.training.losses import PartialLabelLoss, distillation_loss, refine, soft_views
+from seg_perception.training.losses import PartialLabelLoss, distillation_loss, refine, soft_jaccard_loss, soft_views
 
 GROUP_OF_CLASS = [int(CAMVID_OF_CITYSCAPES[label.id]) for label in CITYSCAPES]
 GROUPS = [[c for c, g in enumerate(GROUP_OF_CLASS) if g == label] for label in range(11)]
@@ -49,6 +49,42 @@ class TestPartialLabels:
     def test_a_label_without_classes_is_refused(self) -> None:
         with pytest.raises(ValueError, match="every label must cover"):
             PartialLabelLoss([[0, 1], []], torch.ones(2))
+
+
+class TestJaccard:
+    def test_against_a_loop(self) -> None:
+        generator = torch.Generator().manual_seed(4)
+        p = torch.softmax(torch.randn(2, 19, 2, 3, generator=generator), 1)
+        counts = torch.randint(0, 3, (2, 11, 2, 3), generator=generator).float()
+        counts[:, 4] = 0  # a label that is not there does not count
+        size = float(counts.sum(1).max())
+        values = []
+        for label in range(11):
+            both = said = there = 0.0
+            for n in range(2):
+                for y in range(2):
+                    for x in range(3):
+                        share = sum(float(p[n, c, y, x]) for c in GROUPS[label])
+                        labelled, truth = float(counts[n, :, y, x].sum()) / size, float(counts[n, label, y, x]) / size
+                        both += share * labelled * truth
+                        said += share * labelled
+                        there += truth
+            if there:
+                values.append(both / (said + there - both))
+        assert len(values) == 10
+        assert float(soft_jaccard_loss(p.log(), counts, GROUPS)) == pytest.approx(1 - np.mean(values), rel=1e-4)
+
+    def test_right_is_nothing_and_wrong_is_one(self) -> None:
+        counts = torch.zeros(1, 11, 2, 2)
+        counts[0, 0, 0], counts[0, 3, 1] = 4, 4
+        sky, road = CITYSCAPES.id_of("sky"), CITYSCAPES.id_of("road")
+        logits = torch.full((1, 19, 2, 2), -20.0)
+        logits[0, sky, 0], logits[0, road, 1] = 20, 20
+        assert float(soft_jaccard_loss(torch.log_softmax(logits, 1), counts, GROUPS)) == pytest.approx(0, abs=1e-4)
+        assert float(soft_jaccard_loss(torch.log_softmax(logits.flip(2), 1), counts, GROUPS)) == pytest.approx(
+            1, abs=1e-4
+        )
+        assert float(soft_jaccard_loss(torch.log_softmax(logits, 1), counts * 0, GROUPS)) == 0
 
 
 class TestTeacher:
