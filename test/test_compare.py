@@ -65,4 +65,5 @@ def test_a_family_is_a_name_without_its_number() -> None:
         return ModelFigures(name, 1.0, 512, 256, 0.5, 1.0, 2.0).family
 
     assert family("espnetv2_cityscapes_0.5") == family("espnetv2_cityscapes_2.0") == "espnetv2_cityscapes 512x256"
+    assert family("street_pyramid_int8") != family("street_pyramid_tiny") != family("street_pyramid")
     assert family("street_pyramid") == "street_pyramid 512x256"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ __all__ = ["TABLE_BEGIN", "TABLE_END", "ModelFigures", "compare_models", "markdo
 TABLE_BEGIN, TABLE_END = "<!-- comparison begins -->", "<!-- comparison ends -->"
 """Between these lines of a Markdown file `write_into` puts the table."""
 
+_NUMBER = r"_\d+(\.\d+)?$"
 _RUNS_IN_A_ROW = 6
 _UNTIMED_RUNS = 2
 
@@ -50,7 +52,7 @@ class ModelFigures:
     @property
     def family(self) -> str:
         """Name without its trailing number, with the input size: what a plot joins by a line."""
-        return f"{self.name.rstrip('0123456789._')} {self.width_px}x{self.height_px}"
+        return f"{re.sub(_NUMBER, '', self.name)} {self.width_px}x{self.height_px}"
 
     def to_json(self) -> dict[str, Any]:
         return {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}

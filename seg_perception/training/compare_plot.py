@@ -25,9 +25,15 @@ def draw_plot(figures: Sequence[ModelFigures], dataset: Dataset, path: Path) -> 
         families.setdefault(row.family, []).append(row)
     for family, rows in families.items():
         rows.sort(key=lambda row: row.p50_ms)
-        axes.plot([r.p50_ms for r in rows], [r.miou for r in rows], marker="o", markersize=7, label=family)
+        axes.plot(
+            [r.p50_ms for r in rows],
+            [r.miou for r in rows],
+            marker="o",
+            markersize=7,
+            label=family if len(rows) > 1 else None,
+        )
         for row in rows:
-            text = row.name if len(rows) == 1 else row.name[len(row.name.rstrip("0123456789._")) :].strip("_")
+            text = row.name if len(rows) == 1 else row.name.rpartition("_")[2]
             axes.annotate(text, (row.p50_ms, row.miou), xytext=(6, 5), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -38,7 +44,8 @@ def draw_plot(figures: Sequence[ModelFigures], dataset: Dataset, path: Path) -> 
         xlim=(low / 1.4, high * 1.6), xlabel="session.run, ms (p50)", ylabel=f"{dataset.name} {dataset.split} mIoU"
     )
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
+    if any(len(rows) > 1 for rows in families.values()):
+        axes.legend(fontsize=8, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
