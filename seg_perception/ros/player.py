@@ -31,7 +31,8 @@ __all__ = ["Player", "main"]
 
 _LISTENER_S = 60.0
 _SETTLE_S = 0.5
-"""Discovery is mutual: what is sent best effort before the subscriber knows of us as well is lost."""
+"""Discovery is mutual: what is sent best effort before the subscriber knows of us as well is lost, and so may be what was
+sent just before its sender went away."""
 _AHEAD = 8
 
 
@@ -134,6 +135,7 @@ def play(source: Source, topic: str, rate_hz: float, limit: int, stamps: Path | 
         raise SegPerceptionError(f"{source.name}: there is no image in it")
     if stamps is not None:
         stamps.write_text("".join(f"{i} {stamp_ns}\n" for i, stamp_ns in enumerate(sent)))
+    time.sleep(_SETTLE_S)
     player.destroy_node()
     return len(sent)
 
