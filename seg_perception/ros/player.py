@@ -31,8 +31,8 @@ __all__ = ["Player", "main"]
 
 _LISTENER_S = 60.0
 _SETTLE_S = 0.5
-"""Discovery is mutual: what is sent best effort before the subscriber knows of us as well is lost, and so may be what was
-sent just before its sender went away."""
+"""Discovery is mutual: what is sent best effort before the subscriber knows of us as well is lost, and so may be
+what was sent just before its sender went away."""
 _AHEAD = 8
 
 
