@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROS = ("rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "vision_msgs", "diagnostic_msgs", "builtin_interfaces")
 LAYERS = [  # from the bottom up; a room may import from its own layer and below
     {"errors"},
-    {"labels", "latency"},
+    {"labels", "latency", "files"},
     {"types", "config", "metrics"},
     {"geometry", "image_files", "messages", "model", "datasets"},
     {"images"},

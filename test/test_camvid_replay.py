@@ -60,13 +60,12 @@ def test_val_through_replay_is_as_good_as_in_training(camvid_root: Path, tmp_pat
         load_bundle("street_pyramid").metadata["accuracy"]["camvid_val_miou"], abs=0.005
     )
 
-    torch = pytest.importorskip("torch", reason="training's own evaluation needs torch")
-    assert torch
-    from seg_perception.datasets import camvid_items
+    from seg_perception.backends.onnx_runtime import open_session
+    from seg_perception.datasets import open_dataset
+    from seg_perception.evaluation.accuracy import confusion_of, predictor_of
     from seg_perception.metrics import mean_iou
-    from seg_perception.training.evaluate import camvid_confusion
-    from seg_perception.training.export import onnx_predictor
 
     bundle = load_bundle("street_pyramid")
-    confusion = camvid_confusion(onnx_predictor(bundle.data), camvid_items(camvid_root, "val"), (256, 512))
+    predict = predictor_of(open_session(bundle.data))
+    confusion = confusion_of(predict, open_dataset(camvid_root), bundle.labels, bundle.input_hw)
     assert through_replay == pytest.approx(mean_iou(confusion), abs=0.005)

@@ -16,7 +16,7 @@ from seg_perception.errors import BackendError
 from seg_perception.model.bundle import ModelBundle
 from seg_perception.types import Heads
 
-__all__ = ["OnnxRuntimeBackend", "usable_cores"]
+__all__ = ["OnnxRuntimeBackend", "open_session", "usable_cores"]
 
 _OUTPUTS = ["class_ids", "confidence"]
 
@@ -27,6 +27,24 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         return os.cpu_count() or 1
+
+
+def _options(threads: int, spinning: bool) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.log_severity_level = 3
+    return options
+
+
+def open_session(graph: bytes, threads: int = 0) -> ort.InferenceSession:
+    """Any ONNX graph on the CPU, for tools. Idle threads sleep: those that spin take the cores from the next session.
+
+    Args:
+        threads: for one inference; 0 is one for each usable core.
+    """
+    return ort.InferenceSession(graph, _options(threads, False), providers=["CPUExecutionProvider"])
 
 
 class OnnxRuntimeBackend:
@@ -59,11 +77,7 @@ class OnnxRuntimeBackend:
         )
 
     def _open(self, spinning: bool, scratch: str) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        options.log_severity_level = 3
+        options = _options(self.threads, spinning)
         options.enable_profiling = True  # until the end of the first run, see _placement
         options.profile_file_prefix = os.path.join(scratch, "profile")
         try:

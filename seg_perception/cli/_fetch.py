@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from seg_perception.cli._progress import Progress
 from seg_perception.errors import ConfigError, DownloadError, ModelError
+from seg_perception.files import write_whole
 from seg_perception.model import zoo
 from seg_perception.model.bundle import ModelBundle, read_bundle
 
@@ -41,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
         _say_where(read_bundle(path), args.out)
         return 0
     checkpoint = args.checkpoint or _download(published)
-    _write(path, _convert(checkpoint, published, size_hw or _DEFAULT_HW, kept=args.checkpoint is None))
+    write_whole(path, _convert(checkpoint, published, size_hw or _DEFAULT_HW, kept=args.checkpoint is None))
     if args.checkpoint is not None and not published.checkpoint_path.exists():
-        _write(published.checkpoint_path, args.checkpoint.read_bytes())  # where a training finds its teacher
+        write_whole(published.checkpoint_path, args.checkpoint.read_bytes())  # where a training finds its teacher
     _say_where(read_bundle(path), args.out)
     return 0
 
@@ -107,24 +106,6 @@ def _convert(checkpoint: Path, published: zoo.FetchableModel, size_hw: tuple[int
         ) from exc
     print(f"converting it for images of {size_hw[1]}x{size_hw[0]}")
     return convert(checkpoint, published, size_hw)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Written beside and moved, so that no reader ever sees half of it."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as exc:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: cannot be written ({exc.strerror}); --out FILE writes elsewhere") from exc
 
 
 def _say_where(bundle: ModelBundle, out: Path | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from seg_perception.cli._progress import Progress
 from seg_perception.errors import ConfigError
+from seg_perception.files import write_whole
 
 if TYPE_CHECKING:
     from seg_perception.backends.onnx_runtime import OnnxRuntimeBackend
@@ -96,8 +96,8 @@ def _write_report(
 
     pictures = frame_pictures(FrameRunner(backend, dataset), dataset, [items[i] for i in evaluation.worst])
     page = evaluation_page(evaluation, class_palette(dataset, backend.labels), pictures)
-    _write(out / "evaluation.json", (json.dumps(evaluation.to_json(), indent=2) + "\n").encode())
-    _write(out / "index.html", page.encode("utf-8", "replace"))
+    write_whole(out / "evaluation.json", (json.dumps(evaluation.to_json(), indent=2) + "\n").encode())
+    write_whole(out / "index.html", page.encode("utf-8", "replace"))
     print(f"wrote {out / 'index.html'} and evaluation.json", file=sys.stderr)
 
 
@@ -121,20 +121,9 @@ def _fit_temperature(
         backend = OnnxRuntimeBackend(read_bundle(trial), args.threads)
         with Progress("checking", total=len(items), unit="frames") as progress:
             after = evaluate(backend, dataset, items, 0, progress.update)
-    _write(args.fit_temperature, with_temperature(data, temperature, fitted_on, evaluation.ece, after.ece))
+    write_whole(args.fit_temperature, with_temperature(data, temperature, fitted_on, evaluation.ece, after.ece))
     print(
         f"temperature {temperature:.3f}: calibration error {100 * evaluation.ece:.2f} % before, "
         f"{100 * after.ece:.2f} % after, on the frames it was fitted on; wrote {args.fit_temperature}",
         file=sys.stderr,
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing: what was there before stays until the new file is whole."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be written ({exc.strerror}); choose another place") from exc

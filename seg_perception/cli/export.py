@@ -21,12 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--about", type=Path, metavar="ABOUT.json", help="JSON object to put into the metadata: training, accuracy ..."
     )
+    parser.add_argument(
+        "--temperature-of",
+        metavar="MODEL",
+        help="take the confidence's temperature from this model, fitted on its own data",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """0; errors are told in one line."""
     from seg_perception.training.export import export_run, read_about
 
-    bundle = export_run(args.run_folder, args.out, args.name, args.version, args.stride, read_about(args.about))
+    bundle = export_run(
+        args.run_folder, args.out, args.name, args.version, args.stride, read_about(args.about), args.temperature_of
+    )
     print(f"{args.out}: {len(bundle.data) / 1e6:.2f} MB, sha256 {bundle.sha256}")
     return 0

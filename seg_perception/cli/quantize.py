@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Quantise, print the table, write the files; the reason in one line where it is refused."""
     from seg_perception.datasets import open_dataset
     from seg_perception.errors import ConfigError, ModelError
+    from seg_perception.files import write_whole
     from seg_perception.model.bundle import load_bundle
     from seg_perception.training.quantization import QuantizeConfig, quantize, why_not
 
@@ -75,11 +76,11 @@ def run(args: argparse.Namespace) -> int:
     if report.target == "tensorrt":
         print("The times are this CPU's in ONNX Runtime; TensorRT's have to be measured on its own machine.\n")
     if args.report:
-        args.report.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+        write_whole(args.report, (json.dumps(report.to_json(), indent=2) + "\n").encode())
     refusal = None if args.force else why_not(report, args.max_loss_points)
     if refusal:
         raise ModelError(f"{refusal}. Nothing was written")
-    _write(out, edition.data)
+    write_whole(out, edition.data)
     print(f"{out}: {len(edition.data) / 1e6:.1f} MB")
     return 0
 
@@ -87,16 +88,6 @@ def run(args: argparse.Namespace) -> int:
 def _is_writable(path: Path) -> bool:
     """Asked before minutes of work, not after."""
     return os.access(path if path.exists() else path.parent, os.W_OK)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class _Steps:

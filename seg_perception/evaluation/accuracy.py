@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import onnxruntime as ort
 
 from seg_perception.datasets import Dataset, DatasetItem, read_pair
 from seg_perception.fit import Fit
@@ -12,7 +13,7 @@ from seg_perception.images import DecodedImage
 from seg_perception.labels import LabelSet
 from seg_perception.metrics import confusion_matrix
 
-__all__ = ["Predict", "StretchedFits", "confusion_of"]
+__all__ = ["Predict", "StretchedFits", "confusion_of", "predictor_of"]
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """RGB uint8 `[H, W, 3]` at the network's size to class ids uint8 `[h, w]` at any stride."""
@@ -30,6 +31,24 @@ class StretchedFits:
         if self._fit is None or self._fit.camera_hw != frame_hw:
             self._fit = Fit(frame_hw, self.size_hw, "stretch", 0.5, frame_hw)
         return self._fit
+
+    def stretch(self, image: np.ndarray) -> tuple[Fit, np.ndarray]:
+        """The fit of an RGB frame, uint8 `[H, W, 3]`, and the frame at the network's size."""
+        fit = self.of((image.shape[0], image.shape[1]))
+        tensor = fit.to_model(DecodedImage(image, "rgb"))
+        assert tensor is not None  # there is a model's size
+        return fit, tensor
+
+
+def predictor_of(session: ort.InferenceSession, advance: Callable[[], None] = lambda: None) -> Predict:
+    """The class ids of a model file's session; `advance` is called after each picture."""
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        ids: np.ndarray = session.run(["class_ids"], {"image": image[None]})[0][0]
+        advance()
+        return ids
+
+    return predict
 
 
 def confusion_of(
@@ -58,8 +77,6 @@ def confusion_of(
     total = np.zeros((classes, classes + 1), np.int64)
     for item in dataset.items if items is None else items:
         image, truth = read_pair(item)
-        fit = fits.of((image.shape[0], image.shape[1]))
-        tensor = fit.to_model(DecodedImage(image, "rgb"))
-        assert tensor is not None  # there is a model's size
+        fit, tensor = fits.stretch(image)
         total += confusion_matrix(truth, class_of[fit.to_camera(predict(tensor))], classes)
     return total

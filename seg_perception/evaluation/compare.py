@@ -14,7 +14,8 @@ import numpy as np
 from seg_perception.backends.onnx_runtime import OnnxRuntimeBackend
 from seg_perception.datasets import Dataset
 from seg_perception.errors import ConfigError
-from seg_perception.evaluation.accuracy import confusion_of
+from seg_perception.evaluation.accuracy import confusion_of, predictor_of
+from seg_perception.files import write_whole
 from seg_perception.latency import percentiles
 from seg_perception.metrics import mean_iou
 from seg_perception.model.bundle import ModelBundle
@@ -58,15 +59,6 @@ class ModelFigures:
         return {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}
 
 
-def _predictor(backend: OnnxRuntimeBackend) -> Callable[[np.ndarray], np.ndarray]:
-    def predict(image: np.ndarray) -> np.ndarray:
-        assert backend.session is not None
-        ids: np.ndarray = backend.session.run(["class_ids"], {"image": image[None]})[0][0]
-        return ids
-
-    return predict
-
-
 def _times_ms(backends: Sequence[OnnxRuntimeBackend], rounds: int, progress: Callable[[], None]) -> list[list[float]]:
     """`session.run` of all, in turns of a few runs in a row: what slows the machine for a while hits all alike."""
     times: list[list[float]] = [[] for _ in backends]
@@ -107,7 +99,9 @@ def compare_models(
         accuracy = []
         for backend in backends:
             bundle = backend.bundle
-            accuracy.append(mean_iou(confusion_of(_predictor(backend), dataset, bundle.labels, bundle.input_hw)))
+            assert backend.session is not None
+            predict = predictor_of(backend.session)
+            accuracy.append(mean_iou(confusion_of(predict, dataset, bundle.labels, bundle.input_hw)))
             progress()
         times = _times_ms(backends, rounds, progress)
     finally:
@@ -142,4 +136,4 @@ def write_into(path: Path, table: str) -> None:
     _, end, after = rest.partition(TABLE_END)
     if not begin or not end:
         raise ConfigError(f"{path}: expected the lines {TABLE_BEGIN!r} and {TABLE_END!r}, where the table belongs")
-    path.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+    write_whole(path, f"{before}{begin}\n{table}\n{end}{after}".encode())

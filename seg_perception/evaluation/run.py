@@ -15,7 +15,6 @@ from seg_perception.evaluation.accuracy import StretchedFits
 from seg_perception.evaluation.boundary import BoundaryCounts
 from seg_perception.evaluation.calibration import CalibrationCounts
 from seg_perception.evaluation.result import Evaluation, FrameScore, Subject
-from seg_perception.images import DecodedImage
 from seg_perception.metrics import confusion_matrix, iou_per_class
 
 __all__ = ["WARM_UP_RUNS", "FrameRunner", "evaluate", "frame_miou", "spread", "worst_frames"]
@@ -44,8 +43,7 @@ class FrameRunner:
         Args:
             image: RGB uint8 `[H, W, 3]`.
         """
-        fit = self._fits.of((image.shape[0], image.shape[1]))
-        tensor = fit.to_model(DecodedImage(image, "rgb"))
+        fit, tensor = self._fits.stretch(image)
         started = time.perf_counter()
         heads = self.backend.infer(tensor, 0)
         inference_ms = (time.perf_counter() - started) * 1e3

@@ -22,6 +22,7 @@ class AugmentConfig:
         usual_aspect: the aspect that half the views have.
         rare_chance: how often the crop is chosen to hold a pixel of a rare class.
         paste_chance: how often things of another frame are laid over this one (after ClassMix, Olsson et al. 2021).
+        scatter_chance: how often things are cut out and laid over the frame at other sizes; `scatter_at_most` of them.
         brightness, contrast, saturation: largest relative change.
         tint: largest relative change of one colour channel.
         hue_deg: largest turn of all hues, degrees.
@@ -35,6 +36,8 @@ class AugmentConfig:
     usual_aspect: float = 0.667
     rare_chance: float = 0.5
     paste_chance: float = 0.35
+    scatter_chance: float = 0.0
+    scatter_at_most: int = 8
     brightness: float = 0.25
     contrast: float = 0.35
     saturation: float = 0.6

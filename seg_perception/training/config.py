@@ -115,6 +115,7 @@ class ScheduleConfig:
         steps: updates in all.
         batch: views per update.
         learning_rate: at its height.
+        encoder_rate: of an encoder that has learned already, relative to that: it needs smaller steps than the rest.
         warm_up_steps: until there, linearly.
         decay_steps: the last steps, over which it falls to nothing; 0 means it falls from the warm-up on.
         fine_steps: the last steps, in which the labels' loss is computed at half the input's size, not a quarter.
@@ -128,6 +129,7 @@ class ScheduleConfig:
     steps: int = 12000
     batch: int = 8
     learning_rate: float = 2e-3
+    encoder_rate: float = 1.0
     warm_up_steps: int = 300
     decay_steps: int = 0
     fine_steps: int = 0
@@ -145,7 +147,8 @@ class TrainConfig:
     Attributes:
         data: what to learn from.
         validation: what to judge on while it trains; frames of the training data do not belong here.
-        start_from: the folder of a run whose averaged network to start with, instead of fresh weights.
+        start_from: what to start with instead of fresh weights, whatever layers fit: the folder of a run, a published
+            checkpoint's name or file.
         out: the run's folder; relative to the working directory.
         seed: of everything random.
         device: `cpu`, `cuda`, or `auto`, which is the GPU where there is one.
@@ -187,6 +190,11 @@ class TrainConfig:
                 "schedule: expected 0 < learning_rate < 1 and 0 <= ema_decay < 1, "
                 f"got {schedule.learning_rate} and {schedule.ema_decay}"
             )
+        if schedule.encoder_rate <= 0:
+            raise ConfigError(f"schedule.encoder_rate: expected more than 0, got {schedule.encoder_rate}")
+        for i, entry in enumerate(self.data):
+            if entry.share < 1:
+                raise ConfigError(f"data[{i}].share: expected 1 or more, got {entry.share}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"device: expected auto, cpu or cuda, got {self.device!r}")
 

@@ -9,17 +9,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from seg_perception.datasets import Dataset, read_pair
+from seg_perception.errors import ConfigError
 from seg_perception.labels import CITYSCAPES, VOID_ID
 from seg_perception.training.augment import AugmentConfig, augment, paste
+from seg_perception.training.objects import SCATTERED, ObjectBank, scatter
 
 __all__ = ["Batch", "Source", "TrainingSet", "label_counts", "read_source"]
 
 _PREPARED_BATCHES = 3
 _RARE_SHARE = 0.03
 """Classes with less of the labelled pixels are rare: crops are chosen for them."""
+_COVERED_SHARE = 0.05
+"""A cell with more of it covered by a scattered thing is none that the teachers were asked about."""
 _PASTED = ("pole", "sign", "fence", "pedestrian", "cyclist", "traffic sign", "traffic light", "person", "rider",
            "bicycle", "motorcycle", "car")  # fmt: skip
 """Classes that are laid over other frames: things, and what is thin."""
@@ -92,6 +97,7 @@ class Batch:
         pasted: int64 `[N]`: index of the frame that pieces were taken from, -1 for none.
         paste_masks: bool `[N, *mask_hw]`: which part of the frame is the other's.
         frame_of_view: float32 `[N, 2, 3]`: from view to frame, both in -1 … 1 from edge to edge.
+        untaught: bool `[N, *mask_hw]`: which part of the frame no teacher has seen as it is now.
     """
 
     images: np.ndarray
@@ -100,6 +106,7 @@ class Batch:
     pasted: np.ndarray
     paste_masks: np.ndarray
     frame_of_view: np.ndarray
+    untaught: np.ndarray
 
 
 def _frame_of_view(matrix: np.ndarray, frame_hw: tuple[int, int], view_hw: tuple[int, int]) -> np.ndarray:
@@ -121,7 +128,7 @@ class TrainingSet:
     would have seen.
 
     Args:
-        mask_hw: size of `Batch.paste_masks`.
+        mask_hw: size of `Batch.paste_masks` and `Batch.untaught`.
     """
 
     def __init__(
@@ -145,6 +152,11 @@ class TrainingSet:
             frequency = source.frequency()
             self._rare.append(tuple(np.flatnonzero((frequency > 0) & (frequency < _RARE_SHARE)).tolist()))
             self._pasted.append(tuple(c for c, name in enumerate(source.classes) if name in _PASTED))
+        self._banks: list[ObjectBank | None] = []
+        for source in self.sources:
+            things = [label for label, name in enumerate(source.classes) if name in SCATTERED]
+            bank = ObjectBank(source.images, source.labels, things) if self.config.scatter_chance else None
+            self._banks.append(bank if bank and bank.by_label else None)
         self._slots = self._deal()
 
     def _deal(self) -> list[int]:
@@ -154,6 +166,12 @@ class TrainingSet:
         places = np.floor(exact).astype(int)
         for source in np.argsort(places - exact, kind="stable")[: self.batch_size - places.sum()]:
             places[source] += 1
+        if not places.all():
+            empty = self.sources[int(np.argmin(places))]
+            raise ConfigError(
+                f"schedule.batch: {self.batch_size} views leave no place for {empty.name} with a share of "
+                f"{empty.share} in {int(shares.sum())}; expected a larger batch or share"
+            )
         return [source for source, n in enumerate(places) for _ in range(n)]
 
     @property
@@ -194,12 +212,18 @@ class TrainingSet:
                 rows = (np.arange(self.mask_hw[0]) * found.shape[0] + found.shape[0] // 2) // self.mask_hw[0]
                 columns = (np.arange(self.mask_hw[1]) * found.shape[1] + found.shape[1] // 2) // self.mask_hw[1]
                 pasted, mask = int(self._first_frame[source_index]) + other, found[np.ix_(rows, columns)]
+        untaught = np.zeros(self.mask_hw, bool)
+        bank = self._banks[source_index]
+        if bank is not None and rng.random() < self.config.scatter_chance:
+            image, labels, covered = scatter(rng, bank, image, labels, self.config.scatter_at_most)
+            share = cv2.resize(covered.astype(np.float32), self.mask_hw[::-1], interpolation=cv2.INTER_AREA)
+            untaught = share > _COVERED_SHARE
         view, marks, matrix = augment(rng, image, labels, self.size_hw, self.config, self._rare[source_index])
         counts = np.zeros((len(self.groups), *(n // self.stride for n in self.size_hw)), np.uint8)
         first, last = self._first_label[source_index : source_index + 2]
         counts[first:last] = label_counts(marks, self.stride, last - first)
         grid = _frame_of_view(matrix, (labels.shape[0], labels.shape[1]), self.size_hw)
-        return view, counts, self._first_frame[source_index] + frame, np.int64(pasted), mask, grid
+        return view, counts, self._first_frame[source_index] + frame, np.int64(pasted), mask, grid, untaught
 
     def batch(self, step: int) -> Batch:
         """The batch of one step."""

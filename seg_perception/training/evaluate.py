@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seg_perception.datasets import CamVidItem, Dataset, camvid_of_items
+from seg_perception.datasets import Dataset
 from seg_perception.evaluation.accuracy import Predict, StretchedFits, confusion_of
-from seg_perception.images import DecodedImage
 from seg_perception.labels import CITYSCAPES
 
-__all__ = ["camvid_confusion", "confusion_on", "predictor"]
+__all__ = ["confusion_on", "predictor"]
 
 
 def predictor(network: nn.Module, stride: int = 4) -> Predict:
@@ -52,13 +49,6 @@ def confusion_on(
     fits, shown = StretchedFits(size_hw), []
     for i in np.linspace(0, len(dataset.items) - 1, min(pictures, len(dataset.items))).astype(int):
         image = dataset.items[i].read_image()
-        fit = fits.of((image.shape[0], image.shape[1]))
-        tensor = fit.to_model(DecodedImage(image, "rgb"))
-        assert tensor is not None  # there is a model's size
+        fit, tensor = fits.stretch(image)
         shown.append((dataset.items[i].name, image, fit.to_camera(predict(tensor))))
     return confusion, shown
-
-
-def camvid_confusion(predict: Predict, items: Sequence[CamVidItem], size_hw: tuple[int, int]) -> np.ndarray:
-    """`confusion_of` over CamVid's 11 classes, of a network with the Cityscapes classes."""
-    return confusion_of(predict, camvid_of_items(tuple(items)), CITYSCAPES, size_hw)

@@ -7,32 +7,30 @@ because TensorRT converts uint8 to and from float only.
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seg_perception.errors import ConfigError
-from seg_perception.model.bundle import ModelBundle, read_bundle
+from seg_perception.files import write_whole
+from seg_perception.model.bundle import ModelBundle, load_bundle, read_bundle
+from seg_perception.training.checkpoint import network_of_run
 from seg_perception.training.config import TrainConfig
-from seg_perception.training.model_file import LOGITS_STRIDE, OPSET, metadata_of, with_metadata
+from seg_perception.training.model_file import LOGITS_STRIDE, metadata_of, with_metadata
 from seg_perception.training.quantization import channels_last_head
 from seg_perception.training.sources import first_dataset
-from seg_perception.training.temperature import insert_inverse_temperature
-from seg_perception.training.train import network_of_run
+from seg_perception.training.temperature import insert_inverse_temperature, with_temperature
+from seg_perception.training.tracing import traced
 from seg_perception.training.usual_classes import name_usual_classes
 
-__all__ = ["ClassIds", "export_graph", "export_run", "onnx_predictor", "read_about", "traced_graph"]
+__all__ = ["ClassIds", "export_graph", "export_run", "read_about", "traced_graph"]
 
 
 class ClassIds(nn.Module):
@@ -75,32 +73,11 @@ def export_graph(network: nn.Module, size_hw: tuple[int, int], stride: int = 4) 
 def traced_graph(network: nn.Module, size_hw: tuple[int, int], stride: int = 4) -> onnx.ModelProto:
     """The graph as torch's exporter gives it, channels first throughout, with a temperature of 1."""
     network = network.for_export() if hasattr(network, "for_export") else network
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the TorchScript exporter is deprecated, and the one that folds cleanly
-        torch.onnx.export(
-            ClassIds(network, stride).eval(),
-            (torch.zeros((1, *size_hw, 3), dtype=torch.uint8),),
-            buffer,
-            input_names=["image"],
-            output_names=["class_ids", "confidence"],
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load_model_from_string(buffer.getvalue())
+    example = torch.zeros((1, *size_hw, 3), dtype=torch.uint8)
+    graph = traced(ClassIds(network, stride).eval(), example, "image", ("class_ids", "confidence"))
+    model = onnx.load_model_from_string(graph)
     insert_inverse_temperature(model)
     return model
-
-
-def onnx_predictor(data: bytes) -> Any:
-    """`evaluate.Predictor` of a model file, straight on ONNX Runtime."""
-    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
-
-    def predict(image: np.ndarray) -> np.ndarray:
-        ids: np.ndarray = session.run(["class_ids"], {"image": image[None]})[0][0]
-        return ids
-
-    return predict
 
 
 def read_about(path: Path | None) -> dict[str, Any]:
@@ -137,16 +114,33 @@ def _told_by(config: TrainConfig, steps: int) -> dict[str, Any]:
     }
 
 
+def _with_temperature_of(data: bytes, model: str) -> bytes:
+    fitted = load_bundle(model).metadata.get("confidence")
+    if not isinstance(fitted, dict) or not {"temperature", "fitted_on"} <= set(fitted):
+        raise ConfigError(f"temperature_of: {model} has no fitted temperature; expected one that `evaluate` fitted")
+    fitted_on = f"{fitted['fitted_on']}, with another network of this recipe"
+    return with_temperature(data, fitted["temperature"], fitted_on, fitted.get("ece_before"), fitted.get("ece_after"))
+
+
 def export_run(
-    run: Path, out: Path, name: str, version: str, stride: int, about: Mapping[str, Any] = MappingProxyType({})
+    run: Path,
+    out: Path,
+    name: str,
+    version: str,
+    stride: int,
+    about: Mapping[str, Any] = MappingProxyType({}),
+    temperature_of: str | None = None,
 ) -> ModelBundle:
     """Write a training run's averaged network as a model file, and read it back.
 
     Args:
         stride: of the class ids, in input pixels.
         about: goes into the metadata, over what the run's configuration says.
+        temperature_of: name or path of a model whose fitted temperature the confidence gets: one of the same recipe
+            that has not seen the frames it was fitted on.
 
     Raises:
+        ConfigError: that model has no fitted temperature, or the network has no such stride.
         TrainingError: the folder holds no sound run.
     """
     network, config, steps = network_of_run(run)
@@ -159,6 +153,6 @@ def export_run(
     graph = export_graph(network, config.network.size_hw, stride)
     about = {**_told_by(config, steps), **about}
     metadata = metadata_of(name, version, config.network.size_hw, stride, logits_stride, **about)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(with_metadata(graph, metadata))
+    data = with_metadata(graph, metadata)
+    write_whole(out, data if temperature_of is None else _with_temperature_of(data, temperature_of))
     return read_bundle(out)

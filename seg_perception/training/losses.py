@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 __all__ = ["PartialLabelLoss", "distillation_loss", "refine", "soft_jaccard_loss", "soft_views"]
 
+_HIDDEN_SHARE = 0.1
+"""From this share on, a cell of a view that shows something the teacher did not see is left to the labels."""
+
 
 class PartialLabelLoss(torch.nn.Module):
     """Negative log of the summed probability of the classes that a label covers.
@@ -72,17 +75,24 @@ def soft_jaccard_loss(log_p: Tensor, counts: Tensor, groups: Sequence[Sequence[i
 
 
 def soft_views(
-    soft: Tensor, frames: Tensor, pasted: Tensor, masks: Tensor, frame_of_view: Tensor, size_hw: tuple[int, int]
+    soft: Tensor,
+    frames: Tensor,
+    pasted: Tensor,
+    masks: Tensor,
+    frame_of_view: Tensor,
+    untaught: Tensor,
+    size_hw: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
     """The teacher's answer to the views: its answer to the frames, warped as they were.
 
     Args:
         soft: `[frames, classes, h, w]`, the teacher's probabilities of every frame.
-        frames, pasted, masks, frame_of_view: as in `data.Batch`.
+        frames, pasted, masks, frame_of_view, untaught: as in `data.Batch`.
         size_hw: of the answer.
 
     Returns:
-        probabilities float `[N, classes, *size_hw]`, and bool `[N, 1, *size_hw]`, where the view shows the frame.
+        probabilities float `[N, classes, *size_hw]`, and bool `[N, 1, *size_hw]`, where the view shows the frame
+        as the teacher saw it.
     """
     own = soft[frames].float()
     others = torch.where((pasted >= 0).view(-1, 1, 1), masks, False)
@@ -90,7 +100,8 @@ def soft_views(
         own = torch.where(others[:, None], soft[pasted.clamp_min(0)].float(), own)
     grid = F.affine_grid(frame_of_view, [len(own), 1, *size_hw], align_corners=False)
     warped = F.grid_sample(own, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return warped, (grid.abs().amax(3) <= 1)[:, None]
+    hidden = F.grid_sample(untaught.float()[:, None], grid, align_corners=False)
+    return warped, (grid.abs().amax(3) <= 1)[:, None] & (hidden < _HIDDEN_SHARE)
 
 
 def refine(teacher: Tensor, counts: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:

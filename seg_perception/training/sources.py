@@ -1,39 +1,27 @@
-"""What a configuration names, opened: data sets, simulated streets, teachers."""
+"""What a configuration names to learn from, opened: data sets and simulated streets."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
-import onnxruntime as ort
-import torch
-from torch import Tensor, nn
 
 from seg_perception.datasets import Dataset, open_dataset
 from seg_perception.errors import ConfigError
 from seg_perception.labels import CITYSCAPES
-from seg_perception.model import zoo
-from seg_perception.model.bundle import ModelBundle, load_bundle
 from seg_perception.simulate import StreetScene
-from seg_perception.training.config import DataConfig, TeacherConfig, TrainConfig
+from seg_perception.training.config import DataConfig, TrainConfig
 from seg_perception.training.data import Source, read_source
-from seg_perception.training.teacher import Teacher, soft_labels
-from seg_perception.training.temperature import logits_graph
 
 __all__ = [
     "SIMULATED",
     "first_dataset",
     "open_sources",
-    "open_teacher",
     "open_validation",
     "select",
     "simulated_source",
-    "soft_labels_of",
 ]
 
 SIMULATED = "simulated"
@@ -62,6 +50,11 @@ def _open(config: DataConfig) -> Dataset:
     return replace(parts[0], split="+".join(config.splits), items=tuple(item for part in parts for item in part.items))
 
 
+def _say_read(say: Callable[[str], None], frames: int, done: int) -> None:
+    if done % (10 * _SAY_EVERY) == 0:
+        say(f"read {done} of {frames} frames")
+
+
 def open_sources(config: TrainConfig, say: Callable[[str], None]) -> list[Source]:
     """Every data set, read: the recorded ones first, which teachers are asked about, then the simulated ones.
 
@@ -76,7 +69,7 @@ def open_sources(config: TrainConfig, say: Callable[[str], None]) -> list[Source
     for entry in recorded:
         dataset = _open(entry)
         say(f"reading {len(dataset.items)} frames of {dataset.name} {dataset.split}")
-        sources.append(read_source(dataset, entry.share))
+        sources.append(read_source(dataset, entry.share, partial(_say_read, say, len(dataset.items))))
     for entry in config.data:
         if entry.dataset == SIMULATED:
             sources.append(simulated_source(entry, say))
@@ -116,115 +109,3 @@ def simulated_source(config: DataConfig, say: Callable[[str], None]) -> Source:
             say(f"simulated {len(images)} of {config.frames} frames")
     names = tuple(label.name for label in CITYSCAPES)
     return Source(SIMULATED, config.share, names, tuple((label.id,) for label in CITYSCAPES), images, labels)
-
-
-class _OnOnnxRuntime(nn.Module):
-    """A network's logits by ONNX Runtime, several times faster than torch on a CPU, for inputs of one size."""
-
-    def __init__(self, graph: bytes, name: str, logits: str) -> None:
-        super().__init__()
-        options = ort.SessionOptions()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._name, self._logits = name, logits
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = [self._session.run([self._logits], {self._name: one[None].cpu().contiguous().numpy()})[0] for one in x]
-        return torch.from_numpy(np.concatenate(parts)).to(x.device)
-
-
-class _ModelFile(nn.Module):
-    """The logits of a model file, at the size of its input."""
-
-    def __init__(self, bundle: ModelBundle) -> None:
-        super().__init__()
-        graph, self._logits = logits_graph(bundle)
-        self._session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-        self._classes = len(bundle.labels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        images = x.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        answer = np.concatenate([self._session.run([self._logits], {"image": one[None]})[0] for one in images])
-        logits = torch.from_numpy(answer if answer.shape[1] == self._classes else answer.transpose(0, 3, 1, 2))
-        return logits.to(x.device)
-
-
-class _PerSize(nn.Module):
-    """A torch network that ONNX Runtime runs, exported once for each size it is given."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self._network, self._of_size = network, dict[tuple[int, int], _OnOnnxRuntime]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        size = (int(x.shape[-2]), int(x.shape[-1]))
-        if size not in self._of_size:
-            buffer = io.BytesIO()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the TorchScript exporter is deprecated
-                torch.onnx.export(
-                    self._network, (torch.zeros(1, 3, *size),), buffer, input_names=["x"], output_names=["logits"],
-                    opset_version=17, dynamo=False,
-                )  # fmt: skip
-            self._of_size[size] = _OnOnnxRuntime(buffer.getvalue(), "x", "logits")
-        answer: Tensor = self._of_size[size](x)
-        return answer
-
-
-def _sizes_hw(config: TeacherConfig) -> tuple[tuple[int, int], ...]:
-    found = [re.fullmatch(r"(\d+)x(\d+)", size) for size in config.sizes]
-    if not all(found):
-        raise ConfigError(f"distill.teachers: sizes: expected WIDTHxHEIGHT such as 672x512, got {list(config.sizes)}")
-    return tuple((int(match[2]), int(match[1])) for match in found if match)
-
-
-def _teacher_of_file(bundle: ModelBundle, sizes_hw: tuple[tuple[int, int], ...]) -> Teacher:
-    if bundle.labels != CITYSCAPES:
-        raise ConfigError(
-            f"distill.teachers: {bundle.path}: expected the Cityscapes classes, it has {bundle.labels.name}"
-        )
-    if any(size != bundle.input_hw for size in sizes_hw):
-        height, width = bundle.input_hw
-        raise ConfigError(f"distill.teachers: {bundle.path}: looks at {width}x{height} alone; leave out its sizes")
-    return Teacher(f"{bundle.name} {bundle.sha256}", _ModelFile(bundle), (bundle.input_hw,))
-
-
-def open_teacher(config: TeacherConfig, device: torch.device) -> Teacher:
-    """A teacher by what its configuration names: an ESPNetv2 checkpoint, a training run's folder, or a model file.
-
-    Raises:
-        ConfigError: sizes are missing or make no sense.
-        ModelError, TrainingError: what is named is no sound model.
-    """
-    from seg_perception.training.models import load_espnetv2
-    from seg_perception.training.models.espnetv2_weights import published_checkpoint
-    from seg_perception.training.train import network_of_run
-
-    published = zoo.fetchable(config.model)
-    path, sizes = published.checkpoint_path if published else Path(config.model).expanduser(), _sizes_hw(config)
-    if path.suffix == ".pth":
-        published = published_checkpoint(path)
-        network, name, usual = load_espnetv2(path, published.width), published.name, (512, 1024)
-    elif path.is_dir():
-        network, run_config, steps = network_of_run(path)
-        name, usual = f"{path.resolve()} at step {steps}", run_config.network.size_hw
-    else:
-        return _teacher_of_file(load_bundle(config.model), sizes)
-    runner = _PerSize(network) if device.type == "cpu" else network.to(device)
-    return Teacher(name, runner.eval(), sizes or (usual,))
-
-
-def soft_labels_of(
-    config: TrainConfig, sources: Sequence[Source], cache: Path, device: torch.device, say: Callable[[str], None]
-) -> np.ndarray | None:
-    """The teachers' answers to every recorded frame, in the sources' order; None without teachers."""
-    if not config.distill.teachers:
-        return None
-    teachers = [open_teacher(teacher, device) for teacher in config.distill.teachers]
-    images = [image for source in sources if source.name != SIMULATED for image in source.images]
-
-    def progress(done: int) -> None:
-        if done % _SAY_EVERY == 0 or done == len(images):
-            say(f"asked {', '.join(t.name for t in teachers)} about {done} of {len(images)} frames")
-
-    return soft_labels(teachers, images, cache, device, progress)

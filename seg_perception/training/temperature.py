@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from seg_perception.backends.onnx_runtime import open_session
 from seg_perception.datasets import Dataset, DatasetItem, read_pair
 from seg_perception.errors import DatasetError, ModelContractError
 from seg_perception.evaluation.accuracy import StretchedFits
 from seg_perception.evaluation.calibration import BINS
-from seg_perception.images import DecodedImage
 from seg_perception.labels import VOID_ID
 from seg_perception.model.bundle import METADATA_KEY, ModelBundle, load_bundle
 from seg_perception.training.model_file import with_metadata
@@ -228,7 +227,7 @@ class _LogitsProbe:
 
     def __init__(self, bundle: ModelBundle, dataset: Dataset) -> None:
         graph, self._output = logits_graph(bundle)
-        self._session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self._session = open_session(graph)
         self._class_of, self._classes = dataset.class_of(bundle.labels), len(bundle.labels)
         stride = bundle.strides["confidence"]
         self._cells_hw = (bundle.input_hw[0] // stride, bundle.input_hw[1] // stride)
@@ -241,9 +240,7 @@ class _LogitsProbe:
             image: RGB uint8 `[H, W, 3]`.
             pixels: flat indices into it.
         """
-        fit = self._fits.of((image.shape[0], image.shape[1]))
-        tensor = fit.to_model(DecodedImage(image, "rgb"))
-        assert tensor is not None
+        fit, tensor = self._fits.stretch(image)
         ids, logits = self._session.run(["class_ids", self._output], {"image": tensor[None]})
         cells = fit.to_camera(np.arange(math.prod(self._cells_hw)).reshape(self._cells_hw)).ravel()[pixels]
         return self._by_cell(logits[0])[cells], self._class_of[fit.to_camera(ids[0])].ravel()[pixels]

@@ -9,8 +9,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-import pickle
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,16 +22,17 @@ from torch.nn import functional as F
 from seg_perception.datasets import Dataset
 from seg_perception.errors import TrainingError
 from seg_perception.labels import CITYSCAPES
+from seg_perception.training.checkpoint import load_checkpoint, open_network, save_checkpoint
 from seg_perception.training.config import TrainConfig, train_config
 from seg_perception.training.data import Batch, TrainingSet
 from seg_perception.training.evaluate import confusion_on
 from seg_perception.training.losses import PartialLabelLoss, distillation_loss, refine, soft_jaccard_loss, soft_views
 from seg_perception.training.models import build
 from seg_perception.training.run_log import RunLog
-from seg_perception.training.sources import open_sources, open_validation, soft_labels_of
-from seg_perception.training.teacher import SOFT_HW
+from seg_perception.training.sources import SIMULATED, open_sources, open_validation
+from seg_perception.training.teacher import SOFT_HW, soft_labels_of
 
-__all__ = ["Trainer", "class_log_prior", "load_checkpoint", "network_of_run", "run", "save_checkpoint"]
+__all__ = ["Trainer", "class_log_prior", "run"]
 
 _CITYSCAPES_PIXEL_SHARE = {
     "road": 0.37, "sidewalk": 0.06, "building": 0.23, "wall": 0.006, "fence": 0.009, "pole": 0.012,
@@ -86,21 +85,32 @@ class Trainer:
         self.network = build(config.network.architecture, len(CITYSCAPES), **config.network.options)
         if hasattr(self.network, "set_class_prior"):
             self.network.set_class_prior(class_log_prior())
-        self.network.to(self.device, memory_format=torch.channels_last).train()
+        self.layout = torch.channels_last if getattr(self.network, "channels_last", True) else torch.contiguous_format
+        self.network.to(self.device, memory_format=self.layout).train()
         self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
         weights = [label_weights(s.frequency(), config.schedule.label_power) for s in training_set.sources]
         self.loss = PartialLabelLoss(training_set.groups, torch.cat(weights)).to(self.device)
         self.soft = None if soft is None else torch.from_numpy(soft).to(self.device)
         self.soft_weights = None if soft is None else self._class_weights(soft).to(self.device)
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.schedule.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=config.schedule.learning_rate,
-        )
+        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.schedule.learning_rate)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters by how fast they learn (`rate`, relative) and whether they decay: vectors do not."""
+        schedule = self.config.schedule
+        slow = set()
+        if schedule.encoder_rate != 1:
+            if not hasattr(self.network, "encoder_parameters"):
+                raise TrainingError(
+                    f"schedule.encoder_rate: {self.config.network.architecture} has no encoder that was trained before"
+                )
+            slow = set(map(id, self.network.encoder_parameters()))
+        groups = []
+        for rate in (1.0, schedule.encoder_rate) if slow else (1.0,):
+            members = [p for p in self.network.parameters() if (id(p) in slow) == (rate != 1)]
+            for decay, matrix in ((schedule.weight_decay, True), (0.0, False)):
+                params = [p for p in members if (p.ndim > 1) == matrix]
+                groups.append({"params": params, "weight_decay": decay, "rate": rate})
+        return groups
 
     def learning_rate(self) -> float:
         """Of this step: linear warm-up, constant, then down to nothing over the decay."""
@@ -124,7 +134,7 @@ class Trainer:
 
     def _losses(self, batch: Batch) -> Tensor:
         schedule = self.config.schedule
-        x = self._to_device(batch.images).permute(0, 3, 1, 2).float()  # channels last already
+        x = self._to_device(batch.images).permute(0, 3, 1, 2).float().contiguous(memory_format=self.layout)
         counts = self._to_device(batch.counts).float()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
             answer = self.network(x)
@@ -155,11 +165,10 @@ class Trainer:
         taught = frames < len(self.soft)  # the teachers were asked about the first sources alone
         if not bool(taught.any()):
             return log_p.new_zeros(())
-        parts = (batch.pasted, batch.paste_masks, batch.frame_of_view)
-        pasted, masks, grid = (self._to_device(part)[taught] for part in parts)
-        teacher, seen = soft_views(
-            self.soft, frames[taught], pasted, masks, grid, (int(log_p.shape[-2]), int(log_p.shape[-1]))
-        )
+        parts = (batch.pasted, batch.paste_masks, batch.frame_of_view, batch.untaught)
+        pasted, masks, grid, untaught = (self._to_device(part)[taught] for part in parts)
+        size = (int(log_p.shape[-2]), int(log_p.shape[-1]))
+        teacher, seen = soft_views(self.soft, frames[taught], pasted, masks, grid, untaught, size)
         share = self.config.distill.raw_share
         target = share * teacher + (1 - share) * refine(teacher, counts[taught], self.training_set.groups)
         return distillation_loss(log_p[taught], target, seen, self.soft_weights)
@@ -171,7 +180,7 @@ class Trainer:
     def train_step(self, batch: Batch) -> float:
         """One update; returns the loss. TrainingError, with nothing updated, if it is no number."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group.get("rate", 1.0)
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout, the same after a resume
         before = self._batch_statistics()
         loss = self._losses(batch)
@@ -253,38 +262,6 @@ def device_of(config: TrainConfig) -> torch.device:
     return torch.device("cuda" if there and config.device != "cpu" else "cpu")
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Written beside and then moved, so that a power cut leaves the old one whole."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Tensors, numbers and strings only; TrainingError if there is anything else in it, or it is cut short."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of a strange pickle before it refuses it
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as exc:
-        raise TrainingError(f"{path}: cannot be read ({exc.strerror}); expected a training run's checkpoint") from exc
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as exc:
-        why = str(exc).partition("\n")[0] or type(exc).__name__
-        raise TrainingError(f"{path}: no sound checkpoint of tensors alone: {why}") from exc
-    if not isinstance(state, dict) or not {"config", "step", "averaged"} <= set(state):
-        raise TrainingError(f"{path}: expected a checkpoint of `seg_perception train`")
-    return state
-
-
-def network_of_run(run: Path) -> tuple[nn.Module, TrainConfig, int]:
-    """The averaged network of a training run in eval mode, its configuration, and its steps so far."""
-    state = load_checkpoint(run / "last.pt")
-    config = train_config(state["config"])
-    network = build(config.network.architecture, len(CITYSCAPES), **config.network.options)
-    network.load_state_dict(state["averaged"])
-    return network.eval(), config, int(state["step"])
-
-
 def _prepare(config: TrainConfig, out: Path, say: Callable[[str], None]) -> tuple[Trainer, Dataset | None]:
     sources = open_sources(config, say)
     validation = open_validation(config)
@@ -292,14 +269,20 @@ def _prepare(config: TrainConfig, out: Path, say: Callable[[str], None]) -> tupl
     training_set = TrainingSet(
         sources, config.network.size_hw, schedule.batch, FINE_STRIDE, config.seed, config.augment, SOFT_HW
     )
-    soft = soft_labels_of(config, sources, out.parent / "soft_labels", device_of(config), say)
+    recorded = [image for source in sources if source.name != SIMULATED for image in source.images]
+    soft = soft_labels_of(config.distill.teachers, recorded, out.parent / "soft_labels", device_of(config), say)
     trainer = Trainer(config, training_set, soft)
     checkpoint = out / "last.pt"
     if checkpoint.is_file():
         trainer.restore(load_checkpoint(checkpoint))
         say(f"going on from step {trainer.step}")
     elif config.start_from:
-        trainer.start_from(network_of_run(Path(config.start_from))[0])
+        named = open_network(config.start_from)
+        if named is None:
+            raise TrainingError(
+                f"start_from: {config.start_from}: expected a run's folder, or a published checkpoint's name or file"
+            )
+        trainer.start_from(named.network)
         say(f"starting with the weights of {config.start_from}")
     return trainer, validation
 

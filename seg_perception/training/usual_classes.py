@@ -8,7 +8,6 @@ from torch import nn
 
 from seg_perception.datasets import Dataset
 from seg_perception.evaluation.accuracy import StretchedFits
-from seg_perception.images import DecodedImage
 from seg_perception.labels import CITYSCAPES
 from seg_perception.training.evaluate import predictor
 
@@ -30,9 +29,7 @@ def name_usual_classes(network: nn.Module, dataset: Dataset, size_hw: tuple[int,
     """
     predict, used, fits = predictor(network), np.zeros(len(CITYSCAPES), np.int64), StretchedFits(size_hw)
     for item in dataset.items[:: max(1, len(dataset.items) // _FRAMES)]:
-        image = item.read_image()
-        tensor = fits.of((image.shape[0], image.shape[1])).to_model(DecodedImage(image, "rgb"))
-        assert tensor is not None  # there is a model's size
+        tensor = fits.stretch(item.read_image())[1]
         used += np.bincount(predict(tensor).ravel(), minlength=len(CITYSCAPES))[: len(CITYSCAPES)]
     swapped, class_of = {}, dataset.class_of(CITYSCAPES)
     for label, covered in enumerate(dataset.covers):

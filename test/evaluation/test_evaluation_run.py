@@ -149,11 +149,5 @@ def test_real_streets(camvid_root: Path) -> None:
         assert score.boundary_iou <= score.iou + 0.02  # outlines are the harder part
     assert 0 < evaluation.ece < 0.2
 
-    pytest.importorskip("torch", reason="training's own evaluation needs torch")
-    from seg_perception.datasets import camvid_items
-    from seg_perception.training.evaluate import camvid_confusion
-
-    confusion = camvid_confusion(
-        lambda image: backend.infer(image, 0).class_ids, camvid_items(camvid_root, "val"), bundle.input_hw
-    )
+    confusion = confusion_of(lambda image: backend.infer(image, 0).class_ids, dataset, bundle.labels, bundle.input_hw)
     assert (confusion == evaluation.confusion).all() and mean_iou(confusion) == evaluation.miou

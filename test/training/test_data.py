@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from seg_perception.datasets import CAMVID_CLASSES, CamVidItem, camvid_items, op
 from seg_perception.errors import ConfigError, DatasetError
 from seg_perception.training.augment import AugmentConfig, augment, paste
 from seg_perception.training.config import DataConfig
-from seg_perception.training.data import TrainingSet, label_counts, read_source
+from seg_perception.training.data import Source, TrainingSet, label_counts, read_source
+from seg_perception.training.objects import ObjectBank, scatter
 from seg_perception.training.sources import select, simulated_source
 
 PLAIN = AugmentConfig(
@@ -108,6 +111,46 @@ def test_a_class_is_pasted_whole_or_not_at_all() -> None:
     assert seen == {(), (2,), (4,), (2, 4)}
 
 
+def test_scattered_things_bring_their_labels() -> None:
+    """White things on black: whatever size, place and light they get, what is bright is the thing, and nothing else."""
+    label, at_most = 3, 6
+    labels = np.zeros((120, 160), np.uint8)
+    labels[70:90, 20:40], labels[60:100, 90:105] = label, label
+    labels[0:3, 0:3] = label  # too small to be one
+    labels[10:118, 150:158] = label  # as tall as the frame
+    image = np.repeat((labels == label)[..., None] * np.uint8(255), 3, 2)
+    bank = ObjectBank([image], [labels], [1, label])
+    assert {which: len(things) for which, things in bank.by_label.items()} == {label: 2}
+    empty, nothing = np.zeros_like(image), np.zeros_like(labels)
+    areas = []
+    for seed in range(60):
+        laid, marks, covered = scatter(np.random.default_rng(seed), bank, empty, nothing, at_most)
+        assert not empty.any() and not nothing.any()
+        assert set(np.unique(marks)) <= {0, label}
+        bright = laid.max(2)
+        assert not bright[~covered].any() and not marks[~covered].any()
+        assert bright[marks == label].min(initial=255) > 0.5 * 0.6 * 255 - 2
+        assert bright[(marks == 0) & covered].max(initial=0) <= 0.5 * 1.4 * 255 + 2
+        areas.append((marks == label).sum())
+        if areas[-1]:
+            assert label in marks[covered]
+    assert min(areas) < 300 < max(areas) and np.mean(np.array(areas) > 0) > 0.9
+
+
+def test_what_is_scattered_is_hidden_from_the_teachers(folder) -> None:
+    names = ("building", "car")
+    frames = [np.zeros((120, 160, 3), np.uint8)], [np.zeros((120, 160), np.uint8)]
+    frames[1][0][60:90, 30:80] = 1
+    source = Source("street", 1, names, ((2,), (13,)), *frames)
+    config = replace(PLAIN, scatter_chance=1.0)
+    batch = TrainingSet([source], (128, 256), 4, 2, 0, config).batch(0)
+    assert batch.untaught.shape == (4, 96, 128) and batch.untaught.any((1, 2)).sum() >= 3
+    plain = TrainingSet([source], (128, 256), 4, 2, 0, PLAIN).batch(0)
+    assert not plain.untaught.any() and batch.counts[:, 1].sum() > plain.counts[:, 1].sum()
+    no_things = replace(source, classes=("building", "road"))
+    assert not TrainingSet([no_things], (128, 256), 4, 2, 0, config).batch(0).untaught.any()
+
+
 def test_crops_are_chosen_for_rare_classes() -> None:
     labels = np.zeros((360, 480), np.uint8)
     labels[100:106, 60:66] = 9
@@ -154,6 +197,12 @@ def test_simulated_streets_join_with_labels_of_their_own(folder) -> None:
     assert batch.counts[:3, 11:].sum() == 0 and batch.counts[3, :11].sum() == 0
     assert batch.counts[3, 11 + 0].sum() > 0  # road
     assert mixed.images[5] is streets.images[0]
+
+
+def test_a_source_that_would_never_be_shown_is_refused(folder) -> None:
+    streets = simulated_source(DataConfig(dataset="simulated", frames=1), lambda line: None)
+    with pytest.raises(ConfigError, match="no place for simulated with a share of 1 in 101"):
+        TrainingSet([read_source(open_dataset(folder, "train"), 100), streets], (128, 256), 4, 2, 0)
 
 
 def test_an_error_in_the_loader_reaches_the_trainer(folder) -> None:

@@ -101,9 +101,8 @@ class TestTeacher:
             expected = cv2.resize(view, (128, 64), interpolation=cv2.INTER_AREA)
             grid = torch.from_numpy(_frame_of_view(matrix, (360, 480), (256, 512)))[None]
             soft = torch.from_numpy(field.transpose(2, 0, 1))[None].half()
-            answer, seen = soft_views(
-                soft, torch.tensor([0]), torch.tensor([-1]), torch.zeros(1, 96, 128, dtype=torch.bool), grid, (64, 128)
-            )
+            nowhere = torch.zeros(1, 96, 128, dtype=torch.bool)
+            answer, seen = soft_views(soft, torch.tensor([0]), torch.tensor([-1]), nowhere, grid, nowhere, (64, 128))
             inside = cv2.erode((expected.min(2) >= 0).astype(np.uint8), np.ones((3, 3))) == 1
             assert seen[0, 0].numpy()[inside].all() and inside.mean() > 0.5
             assert not seen[0, 0].numpy()[(expected == -1).all(2)].any()
@@ -114,9 +113,22 @@ class TestTeacher:
         masks = torch.zeros(2, 8, 8, dtype=torch.bool)
         masks[:, :, 4:] = True
         identity = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).repeat(2, 1, 1)
-        answer, _ = soft_views(soft, torch.tensor([0, 0]), torch.tensor([1, -1]), masks, identity, (8, 8))
+        answer, _ = soft_views(
+            soft, torch.tensor([0, 0]), torch.tensor([1, -1]), masks, identity, masks & False, (8, 8)
+        )
         assert answer[0, 0, 0, 1] == pytest.approx(0.1, abs=1e-3) and answer[0, 0, 0, 6] == pytest.approx(0.9, abs=1e-3)
         assert (answer[1] < 0.2).all()  # nothing was pasted there
+
+    def test_what_it_has_not_seen_it_does_not_teach(self) -> None:
+        """A thing over the left half of the frame, in a view of its mirror image: on the right."""
+        untaught = torch.zeros(1, 8, 8, dtype=torch.bool)
+        untaught[:, :, :4] = True
+        mirror = torch.tensor([[-1.0, 0, 0], [0, 1, 0]])[None]
+        none = torch.zeros(1, 8, 8, dtype=torch.bool)
+        parts = torch.full((1, 3, 8, 8), 0.3), torch.tensor([0]), torch.tensor([-1]), none, mirror
+        _, seen = soft_views(*parts, untaught, (8, 8))
+        assert seen[0, 0, :, :4].all() and not seen[0, 0, :, 4:].any()
+        assert soft_views(*parts, none, (8, 8))[1].all()
 
     def test_refined_by_labels_against_a_loop(self) -> None:
         generator = torch.Generator().manual_seed(1)
@@ -155,12 +167,11 @@ class TestOpeningATeacher:
     def test_a_run_and_its_model_file_say_the_same(self, tmp_path) -> None:
         """The same network twice: as a checkpoint through torch or ONNX Runtime, and as a sealed model file."""
         pytest.importorskip("onnx", reason="exporting needs onnx")
+        from seg_perception.training.checkpoint import save_checkpoint
         from seg_perception.training.config import TeacherConfig, train_config
         from seg_perception.training.export import export_run
         from seg_perception.training.models import build
-        from seg_perception.training.sources import open_teacher
-        from seg_perception.training.teacher import SOFT_HW, soft_labels
-        from seg_perception.training.train import save_checkpoint
+        from seg_perception.training.teacher import SOFT_HW, open_teacher, soft_labels
 
         torch.manual_seed(0)
         network = build("pyramid", 19, width=0.34)

@@ -28,7 +28,7 @@ def test_a_size_it_cannot_take() -> None:
 
 
 def test_an_architecture_that_is_not_there() -> None:
-    with pytest.raises(ValueError, match="no architecture 'unet'; there are: espnetv2, pyramid"):
+    with pytest.raises(ValueError, match="no architecture 'unet'; there are: esp_pyramid, espnetv2, pyramid"):
         build("unet", 19)
 
 
@@ -46,10 +46,81 @@ def test_the_width_multiplier_moves_in_whole_vectors() -> None:
     assert parameters(blocks=(1, 1, 2, 2)) < parameters(blocks=(1, 2, 2, 2)) == parameters()
 
 
+def lived_in(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """In eval mode, with statistics and slopes of all kinds, as if it had learned."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def between(like: torch.Tensor, low: float, high: float) -> torch.Tensor:
+        return torch.rand(like.shape, generator=generator) * (high - low) + low
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean, module.running_var = between(module.bias, -1, 1), between(module.bias, 0.5, 2)
+            module.weight.data, module.bias.data = between(module.bias, -1.5, 1.5), between(module.bias, -1, 1)
+        if isinstance(module, torch.nn.PReLU):
+            module.weight.data = between(module.weight, -1.2, 1.6)
+    return network.eval()
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0, 1.5, 2.0])
+def test_espnetv2s_encoder_is_exported_as_it_is(width) -> None:
+    """Padded branches, groups made whole and PReLU as convolutions change nothing but rounding."""
+    network = lived_in(build("esp_pyramid", 19, width=width, blocks=(1, 2)))
+    exported = network.for_export()
+    x = torch.rand(1, 3, 128, 192, generator=torch.Generator().manual_seed(1)) * 255
+    with torch.no_grad():
+        expected = network(x)
+        torch.testing.assert_close(exported(x), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+        assert torch.equal(network(x), expected)  # it was a copy
+    for name, module in exported.named_modules():
+        assert not isinstance(module, torch.nn.PReLU), name
+        if isinstance(module, torch.nn.Conv2d) and 1 < module.groups < module.in_channels:
+            per_group = module.in_channels // module.groups, module.out_channels // module.groups
+            assert all(n % 16 == 0 for n in per_group), f"{name}: {per_group} channels per group"
+        if ".pyramid.branches" in name and isinstance(module, torch.nn.Conv2d):
+            assert module.out_channels % 16 == 0, name
+
+
+def test_slopes_are_those_of_prelu_up_to_one() -> None:
+    network = lived_in(build("esp_pyramid", 19, width=0.5))
+    x = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(2))
+    act = network.stem[2]
+    expected = torch.nn.functional.prelu(x, act.weight.clamp(max=1))
+    torch.testing.assert_close(act(x), expected)
+    assert bool((act.weight > 1).any())
+
+
+def test_it_begins_with_the_published_encoder() -> None:
+    """Every layer of the encoder has the name and shape that it has in the whole ESPNetv2; none of the decoder has."""
+    whole = build("espnetv2", 20, width=1.0)
+    network = build("esp_pyramid", 19, width=1.0)
+    there = {k for k, v in whole.state_dict().items() if network.state_dict().get(k, v[..., None]).shape == v.shape}
+    encoder = {
+        k for k in network.state_dict() if k.split(".")[0] in ("stem", "down2", "down3", "down4", "stage3", "stage4")
+    }
+    assert there == encoder
+    slow = set(map(id, network.encoder_parameters()))
+    assert {k for k, p in network.named_parameters() if id(p) in slow} == encoder & dict(
+        network.named_parameters()
+    ).keys()
+
+
+def test_espnetv2s_encoder_learns_and_refuses_odd_sizes() -> None:
+    network = build("esp_pyramid", 19, width=0.5, blocks=(1, 1)).train()
+    logits = network(torch.rand(2, 3, 128, 192) * 255)
+    assert logits.shape == (2, 19, 32, 48)
+    logits.square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+    with pytest.raises(ValueError, match="multiples of 64"):
+        network(torch.zeros(1, 3, 96, 128))
+
+
 @pytest.mark.parametrize("stride", [1, 2, 4])
-def test_export_answers_as_torch_does(stride) -> None:
+@pytest.mark.parametrize(("architecture", "options"), [("pyramid", SMALL), ("esp_pyramid", {"width": 1.0})])
+def test_export_answers_as_torch_does(architecture, options, stride) -> None:
     torch.manual_seed(1)
-    network = build("pyramid", 19, **SMALL).eval()
+    network = build(architecture, 19, **options).eval()
     image = torch.randint(0, 256, (1, 128, 256, 3), dtype=torch.uint8)
     session = ort.InferenceSession(
         export_graph(network, (128, 256), stride).SerializeToString(), providers=["CPUExecutionProvider"]

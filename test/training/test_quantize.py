@@ -15,10 +15,10 @@ from datasets_on_disk import camvid
 from int8_networks import HW, WILD_LAYERS, answers, hat_network, session_of, write_model, write_pictures
 from onnx import TensorProto, numpy_helper
 
-from seg_perception.backends.onnx_runtime import OnnxRuntimeBackend
+from seg_perception.backends.onnx_runtime import OnnxRuntimeBackend, open_session
 from seg_perception.datasets import open_dataset
 from seg_perception.errors import ConfigError, DatasetError, ModelContractError
-from seg_perception.evaluation.accuracy import confusion_of
+from seg_perception.evaluation.accuracy import confusion_of, predictor_of
 from seg_perception.labels import CITYSCAPES
 from seg_perception.metrics import mean_iou
 from seg_perception.model.bundle import load_bundle, read_bundle
@@ -31,7 +31,7 @@ from seg_perception.training.quantization import (
     why_not,
 )
 from seg_perception.training.quantization.graph import Graph, attribute
-from seg_perception.training.quantization.measure import pictures_of, predictor
+from seg_perception.training.quantization.measure import pictures_of
 from seg_perception.training.quantization.prepare import prepared
 from seg_perception.training.quantization.sensitivity import LayerError, Step, choose_float_layers
 
@@ -127,7 +127,7 @@ class TestEdition:
 
     def test_accuracy_is_what_another_measurement_says(self, edition: Edition, root: Path) -> None:
         val = open_dataset(root, "val")
-        confusion = confusion_of(predictor(edition.data, 1), val, CITYSCAPES, HW)
+        confusion = confusion_of(predictor_of(open_session(edition.data, 1)), val, CITYSCAPES, HW)
         assert mean_iou(confusion) == pytest.approx(edition.report.int8_miou)
         assert edition.report.fp32_miou > 0.9 and abs(edition.report.loss_points) < 0.5
 

@@ -12,20 +12,24 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training room needs torch")
 pytest.importorskip("onnx", reason="exporting needs onnx")
 
+from seg_perception.backends.onnx_runtime import open_session
 from seg_perception.cli import main
-from seg_perception.datasets import CAMVID_OF_CITYSCAPES, camvid_items, open_dataset
+from seg_perception.datasets import CAMVID_OF_CITYSCAPES, open_dataset
 from seg_perception.errors import ConfigError, DatasetError, TrainingError
+from seg_perception.evaluation.accuracy import confusion_of, predictor_of
 from seg_perception.labels import CITYSCAPES
 from seg_perception.metrics import mean_iou
 from seg_perception.model.bundle import read_bundle
+from seg_perception.training.checkpoint import load_checkpoint, network_of_run, save_checkpoint
 from seg_perception.training.config import TrainConfig, train_config, with_steps
 from seg_perception.training.data import TrainingSet, read_source
-from seg_perception.training.evaluate import camvid_confusion, predictor
-from seg_perception.training.export import export_run, onnx_predictor
-from seg_perception.training.models import build
+from seg_perception.training.evaluate import predictor
+from seg_perception.training.export import export_run
+from seg_perception.training.models import build, load_espnetv2
 from seg_perception.training.sources import open_sources
 from seg_perception.training.teacher import SOFT_HW
-from seg_perception.training.train import Trainer, load_checkpoint, network_of_run, run, save_checkpoint
+from seg_perception.training.temperature import with_temperature
+from seg_perception.training.train import Trainer, run
 from seg_perception.training.usual_classes import name_usual_classes
 
 
@@ -176,6 +180,42 @@ def test_it_can_start_from_another_run(folder) -> None:
     assert any("starting with the weights of" in line for line in said)
 
 
+ENCODER = {"architecture": "esp_pyramid", "width": 0.5, "blocks": [1, 1], "height_px": 64, "width_px": 128}
+
+
+def test_an_encoder_that_has_learned_takes_smaller_steps(folder) -> None:
+    """Adam's first step moves a weight by the learning rate, whatever its gradient, unless that is next to nothing."""
+    schedule = {"steps": 6, "batch": 2, "warm_up_steps": 1, "encoder_rate": 0.1, "weight_decay": 0.0}
+    trainer = trainer_of(small(folder, network=ENCODER, schedule=schedule))
+    slow = set(map(id, trainer.network.encoder_parameters()))
+    before = [p.detach().clone() for p in trainer.network.parameters()]
+    trainer.train_step(next(iter(trainer.training_set.batches(0, 1))))
+    moved: dict[bool, float] = {}
+    for p, was in zip(trainer.network.parameters(), before):
+        moved[id(p) in slow] = max(moved.get(id(p) in slow, 0.0), float((p.detach() - was).abs().max()))
+    rate = trainer.config.schedule.learning_rate
+    assert moved[False] == pytest.approx(rate, rel=0.02) and moved[True] == pytest.approx(0.1 * rate, rel=0.02)
+    with pytest.raises(TrainingError, match="pyramid has no encoder that was trained before"):
+        trainer_of(small(folder, schedule=schedule))
+
+
+def test_it_can_start_with_a_published_encoder(folder) -> None:
+    weights = Path(__file__).resolve().parents[3] / "shared" / "models" / "espnetv2_cityscapes"
+    if not weights.is_dir():
+        pytest.skip(f"needs the published weights in {weights}")
+    said = []
+    start_from = str(weights / "espnetv2_s_0.5_city_1024x512.pth")
+    schedule = {"steps": 1, "batch": 2, "warm_up_steps": 1, "learning_rate": 1e-9}
+    trained = run(small(folder, network=ENCODER, schedule=schedule, start_from=start_from), said.append)
+    published = load_espnetv2(Path(start_from), 0.5).state_dict()
+    for name, tensor in trained.network.state_dict().items():
+        if name.startswith(("stem", "down", "stage")) and tensor.ndim > 1:
+            torch.testing.assert_close(tensor, published[name], rtol=0, atol=1e-6)
+    assert any("starting with the weights of" in line for line in said)
+    with pytest.raises(TrainingError, match="start_from: nothing_there: expected a run's folder"):
+        run(small(folder, out=str(folder / "other"), start_from="nothing_there"))
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_what_was(folder) -> None:
     config = small(folder, evaluate_every=100)
     trainer = trainer_of(config)
@@ -249,7 +289,7 @@ def test_the_usual_class_gets_the_row_that_is_used(folder) -> None:
     bias = network.classify.bias.detach()
     assert bias[city["rider"]] == 3.0 and bias[city["motorcycle"]] == -5.0
     assert name_usual_classes(network, dataset, (128, 256)) == {}
-    before = camvid_confusion(predictor(network), camvid_items(folder, "train"), (128, 256))
+    before = confusion_of(predictor(network), dataset, CITYSCAPES, (128, 256))
     assert before[:, 10].sum() == before.sum()  # cyclist, whichever of its classes
 
 
@@ -261,10 +301,10 @@ def test_confusion_of_a_known_predictor(folder) -> None:
         ids = city[np.clip((image[..., 0].astype(int) + 10) // 20, 0, 10)]
         return ids[1::2, 1::2]
 
-    miou = mean_iou(camvid_confusion(read_red, camvid_items(folder, "val"), (128, 256)))
+    miou = mean_iou(confusion_of(read_red, open_dataset(folder), CITYSCAPES, (128, 256)))
     # Only pixels that bilinear scaling mixes may be wrong: at most one on each side of a 20-pixel cell.
     assert miou > 0.9**2 and miou < 1
-    always_road = camvid_confusion(lambda image: np.zeros((2, 2), np.uint8), camvid_items(folder, "val"), (128, 256))
+    always_road = confusion_of(lambda image: np.zeros((2, 2), np.uint8), open_dataset(folder), CITYSCAPES, (128, 256))
     assert always_road[:, 3].sum() == always_road.sum()
 
 
@@ -297,7 +337,7 @@ def test_from_the_command_line(folder, tmp_path, capsys) -> None:
     assert bundle.metadata["training"]["steps"] == 4 and bundle.metadata["license"] == "MIT"
     image = np.random.default_rng(0).integers(0, 256, (128, 256, 3)).astype(np.uint8)
     network, _, _ = network_of_run(tmp_path / "run")
-    agreement = onnx_predictor(bundle.data)(image) == predictor(network)(image)
+    agreement = predictor_of(open_session(bundle.data))(image) == predictor(network)(image)
     assert agreement.mean() > 0.99
 
 
@@ -309,6 +349,23 @@ def test_another_architecture_trains_and_exports(folder, tmp_path) -> None:
     assert dict(bundle.strides) == {"class_ids": 2, "confidence": 2}
     with pytest.raises(ConfigError, match="answers at 2"):
         export_run(folder / "run", tmp_path / "e.onnx", "e", "1", 4)
+
+
+def test_an_export_can_have_the_temperature_of_another(folder, tmp_path) -> None:
+    run(small(folder))
+    plain = export_run(folder / "run", tmp_path / "plain.onnx", "m", "1", 4)
+    fitted = tmp_path / "fitted.onnx"
+    fitted.write_bytes(with_temperature(plain.data, 2.0, "some val", 0.2, 0.1))
+    again = export_run(folder / "run", tmp_path / "again.onnx", "m", "1", 4, {}, str(fitted))
+    assert (
+        again.metadata["confidence"]["temperature"] == 2.0 and "some val" in again.metadata["confidence"]["fitted_on"]
+    )
+    image = {"image": np.random.default_rng(0).integers(0, 256, (1, 128, 256, 3)).astype(np.uint8)}
+    expected, answer = open_session(fitted.read_bytes()).run(None, image), open_session(again.data).run(None, image)
+    assert all((a == b).all() for a, b in zip(expected, answer))
+    assert (open_session(plain.data).run(None, image)[1] != answer[1]).any()
+    with pytest.raises(ConfigError, match="no fitted temperature"):
+        export_run(folder / "run", tmp_path / "again.onnx", "m", "1", 4, {}, str(tmp_path / "plain.onnx"))
 
 
 @pytest.mark.parametrize(
@@ -325,6 +382,7 @@ def test_another_architecture_trains_and_exports(folder, tmp_path) -> None:
         ("a: [", "not YAML"),
         ("extends: me.yaml", "extends"),
         ("device: tpu", "tpu"),
+        ("data: [{dataset: a, share: 0}]", "data[0].share"),
         ("data: [{dataset: simulated}]", "frames"),
     ],
 )

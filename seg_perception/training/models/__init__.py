@@ -7,13 +7,18 @@ from typing import Any
 
 from torch import nn
 
+from seg_perception.training.models.esp_pyramid import ESPPyramid
 from seg_perception.training.models.espnetv2 import ESPNetv2
 from seg_perception.training.models.espnetv2_weights import load_espnetv2
 from seg_perception.training.models.pyramid import PyramidNet
 
-__all__ = ["ARCHITECTURES", "ESPNetv2", "PyramidNet", "build", "load_espnetv2"]
+__all__ = ["ARCHITECTURES", "ESPNetv2", "ESPPyramid", "PyramidNet", "build", "load_espnetv2"]
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"espnetv2": ESPNetv2, "pyramid": PyramidNet}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "esp_pyramid": ESPPyramid,
+    "espnetv2": ESPNetv2,
+    "pyramid": PyramidNet,
+}
 
 
 def build(architecture: str, classes: int, **options: Any) -> nn.Module:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["WIDTHS", "ESPNetv2", "resize_corners"]
+from seg_perception.training.models.layers import MEAN_RGB, STD_RGB
+
+__all__ = ["EESP", "WIDTHS", "ESPNetv2", "ESPNetv2Encoder", "resize_corners"]
 
 WIDTHS = {0.5: (16, 32, 64, 128), 1.0: (32, 64, 128, 256), 1.5: (32, 96, 192, 384), 2.0: (32, 128, 256, 512)}
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the input, by width multiplier."""
 
-_MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-_STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 _BRANCHES = 4
 _DECODER = (64, 48, 32)
 _SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)
@@ -90,8 +90,8 @@ def _adaptive_average(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return x
 
 
-class _Pyramid(nn.Module):
-    """EESP: grouped reduction, depthwise 3×3 at several dilations, hierarchical sums, grouped expansion."""
+class EESP(nn.Module):
+    """Grouped reduction, depthwise 3×3 at several dilations, hierarchical sums, grouped expansion."""
 
     def __init__(self, inputs: int, outputs: int, dilations: tuple[int, ...], stride: int = 1) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class _Block(nn.Module):
 
     def __init__(self, channels: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
-        self.pyramid = _Pyramid(channels, channels, dilations)
+        self.pyramid = EESP(channels, channels, dilations)
         self.act = nn.PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class _Down(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.pyramid = _Pyramid(inputs, outputs - inputs, (1, 2, 3, 4), stride=2)
+        self.pyramid = EESP(inputs, outputs - inputs, (1, 2, 3, 4), stride=2)
         self.image = nn.Sequential(_conv_norm_act(3, 3, 3), _conv_norm(3, outputs, 1))
         self.act = nn.PReLU(outputs)
 
@@ -180,7 +180,48 @@ class _Skip(nn.Module):
         return self.expand(x) * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))
 
 
-class ESPNetv2(nn.Module):
+class ESPNetv2Encoder(nn.Module):
+    """The encoder alone, and what every network around it shares: the normalisation and the first weights.
+
+    Args:
+        width: width multiplier, one of `WIDTHS`.
+        blocks: blocks with a shortcut at 1/8 and at 1/16; fewer than the 3 and 7 that were published are the first.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: float, blocks: tuple[int, int] = (3, 7)) -> None:
+        super().__init__()
+        if width not in WIDTHS:
+            raise ValueError(f"ESPNetv2 width {width}: expected one of {', '.join(map(str, WIDTHS))}")
+        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
+        w1, w2, w3, w4 = self.channels = WIDTHS[width]
+        self.stem = _conv_norm_act(3, w1, 3, stride=2)
+        self.down2, self.down3, self.down4 = _Down(w1, w2), _Down(w2, w3), _Down(w3, w4)
+        self.stage3 = nn.Sequential(*(_Block(w3, (1, 2, 3, 4)) for _ in range(blocks[0])))
+        self.stage4 = nn.Sequential(*(_Block(w4, (1, 1, 2, 3)) for _ in range(blocks[1])))
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Normalised RGB `[N, 3, H, W]` to the maps at 1/2, 1/4, 1/8 and 1/16."""
+        e1 = self.stem(x)
+        image = _shrink(_shrink(x))
+        e2 = self.down2(e1, image)
+        image = _shrink(image)
+        e3 = self.stage3(self.down3(e2, image))
+        e4 = self.stage4(self.down4(e3, _shrink(image)))
+        return e1, e2, e3, e4
+
+
+class ESPNetv2(ESPNetv2Encoder):
     """RGB image, float `[N, 3, H, W]` in 0 … 255, to logits `[N, classes, H/2, W/2]`, in every mode.
 
     H and W are multiples of 4. The logits' grid is corner-aligned with the image: `resize_corners` takes it
@@ -196,39 +237,21 @@ class ESPNetv2(nn.Module):
     size_multiple = 4
 
     def __init__(self, classes: int = 20, width: float = 2.0) -> None:
-        super().__init__()
-        if width not in WIDTHS:
-            raise ValueError(f"ESPNetv2 width {width}: expected one of {', '.join(map(str, WIDTHS))}")
-        self.register_buffer("mean", torch.tensor(_MEAN_RGB).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD_RGB).view(1, 3, 1, 1), persistent=False)
-        w1, w2, w3, w4 = WIDTHS[width]
-        self.stem = _conv_norm_act(3, w1, 3, stride=2)
-        self.down2, self.down3, self.down4 = _Down(w1, w2), _Down(w2, w3), _Down(w3, w4)
-        self.stage3 = nn.Sequential(*(_Block(w3, (1, 2, 3, 4)) for _ in range(3)))
-        self.stage4 = nn.Sequential(*(_Block(w4, (1, 1, 2, 3)) for _ in range(7)))
+        super().__init__(width)
+        w1, w2, w3, w4 = self.channels
         d3, d2, d1 = _DECODER
         inner = min(classes // 2, 16)
         self.decode4, self.decode3 = _ScalePooling(w4, inner, d3), _ScalePooling(d3, inner, d2)
         self.decode2, self.decode1 = _ScalePooling(d2, inner, d1), _ScalePooling(d1, inner, classes, classifies=True)
         self.skip3, self.skip2, self.skip1 = _Skip(w3, d3), _Skip(w2, d2), _Skip(w1, d1)
         self.join3, self.join2, self.join1 = _norm_act(d3), _norm_act(d2), _norm_act(d1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        self._initialise()
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = _size(x)
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(f"input {height}x{width}: height and width must be multiples of {self.size_multiple}")
-        x = (x - self.mean) / self.std
-        e1 = self.stem(x)
-        image = _shrink(_shrink(x))
-        e2 = self.down2(e1, image)
-        image = _shrink(image)
-        e3 = self.stage3(self.down3(e2, image))
-        e4 = self.stage4(self.down4(e3, _shrink(image)))
+        e1, e2, e3, e4 = self.encode((x - self.mean) / self.std)
         y = self.decode4(e4)
         y = self.decode3(self.join3(self.skip3(e3) + resize_corners(y, _size(e3))))
         y = self.decode2(self.join2(self.skip2(e2) + resize_corners(y, _size(e2))))

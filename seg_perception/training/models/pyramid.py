@@ -13,24 +13,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from seg_perception.training.models.layers import MEAN_RGB, STD_RGB, PyramidPooling, conv_norm_relu, upsample_like
 
 __all__ = ["PyramidNet"]
-
-_MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-_STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-
-
-def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-def _upsample(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class _Block(nn.Module):
@@ -38,7 +24,7 @@ class _Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.first = _conv(inputs, outputs, stride=stride)
+        self.first = conv_norm_relu(inputs, outputs, stride=stride)
         self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
@@ -52,30 +38,6 @@ class _Block(nn.Module):
 def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
     first = _Block(inputs, outputs, stride)
     return nn.Sequential(first, *(_Block(outputs, outputs, 1) for _ in range(blocks - 1)))
-
-
-class _PyramidPooling(nn.Module):
-    """Averages over 1×1, 2×2 and 4×4 bins, each reduced to a few channels and spread out again.
-
-    Kernels are fixed by the input's size, so that the exported graph holds plain AveragePool nodes;
-    height and width at 1/32 must be multiples of 4 (an input of 256×512 gives 8×16).
-    """
-
-    BINS = (1, 2, 4)
-
-    def __init__(self, channels: int, outputs: int) -> None:
-        super().__init__()
-        each = channels // 4
-        self.branches = nn.ModuleList(_conv(channels, each, 1) for _ in self.BINS)
-        self.fuse = _conv(channels + each * len(self.BINS), outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        height, width = int(x.shape[-2]), int(x.shape[-1])
-        parts = [x]
-        for bins, branch in zip(self.BINS, self.branches):
-            kernel = (height // bins, width // bins)
-            parts.append(_upsample(branch(F.avg_pool2d(x, kernel, kernel)), x))
-        return self.fuse(torch.cat(parts, 1))
 
 
 def _channels(base: int, width: float) -> int:
@@ -101,25 +63,25 @@ class PyramidNet(nn.Module):
 
     def __init__(self, classes: int, width: float = 1.0, blocks: Sequence[int] = (1, 2, 2, 2)) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(_MEAN_RGB).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(_STD_RGB).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD_RGB).view(1, 3, 1, 1))
         w1, w2, w3, w4 = (_channels(base, width) for base in (16, 48, 96, 192))
         coarse, fine = _channels(48, width), _channels(32, width)
-        self.stem = nn.Sequential(_conv(3, 16, stride=2), _conv(16, w1, stride=2))
+        self.stem = nn.Sequential(conv_norm_relu(3, 16, stride=2), conv_norm_relu(16, w1, stride=2))
         self.stage1 = _stage(w1, w1, blocks[0], 1)
         self.stage2 = _stage(w1, w2, blocks[1], 2)
         self.stage3 = _stage(w2, w3, blocks[2], 2)
         self.stage4 = _stage(w3, w4, blocks[3], 2)
-        self.pyramid = _PyramidPooling(w4, coarse)
-        self.lateral3 = _conv(w3, coarse, 1)
-        self.lateral2 = _conv(w2, coarse, 1)
-        self.lateral1 = _conv(w1, fine, 1)
-        self.smooth3 = _conv(coarse, coarse)
-        self.smooth2 = _conv(coarse, fine)
-        self.smooth1 = _conv(fine, fine)
+        self.pyramid = PyramidPooling(w4, coarse)
+        self.lateral3 = conv_norm_relu(w3, coarse, 1)
+        self.lateral2 = conv_norm_relu(w2, coarse, 1)
+        self.lateral1 = conv_norm_relu(w1, fine, 1)
+        self.smooth3 = conv_norm_relu(coarse, coarse)
+        self.smooth2 = conv_norm_relu(coarse, fine)
+        self.smooth1 = conv_norm_relu(fine, fine)
         self.drop = nn.Dropout2d(0.05)
         self.classify = nn.Conv2d(fine, classes, 1)
-        self.auxiliary = nn.Sequential(_conv(w3, coarse), nn.Conv2d(coarse, classes, 1))
+        self.auxiliary = nn.Sequential(conv_norm_relu(w3, coarse), nn.Conv2d(coarse, classes, 1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -135,9 +97,9 @@ class PyramidNet(nn.Module):
         c2 = self.stage2(c1)
         c3 = self.stage3(c2)
         c4 = self.stage4(c3)
-        p3 = self.smooth3(_upsample(self.pyramid(c4), c3) + self.lateral3(c3))
-        p2 = self.smooth2(_upsample(p3, c2) + self.lateral2(c2))
-        p1 = self.smooth1(_upsample(p2, c1) + self.lateral1(c1))
+        p3 = self.smooth3(upsample_like(self.pyramid(c4), c3) + self.lateral3(c3))
+        p2 = self.smooth2(upsample_like(p3, c2) + self.lateral2(c2))
+        p1 = self.smooth1(upsample_like(p2, c1) + self.lateral1(c1))
         logits = self.classify(self.drop(p1))
         return (logits, self.auxiliary(c3)) if self.training else logits
 

@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from seg_perception.backends.onnx_runtime import usable_cores
+from seg_perception.backends.onnx_runtime import open_session, usable_cores
 from seg_perception.datasets import Dataset, DatasetItem
 from seg_perception.errors import ConfigError, DatasetError, ModelContractError
-from seg_perception.evaluation.accuracy import Predict, confusion_of
+from seg_perception.evaluation.accuracy import Predict, confusion_of, predictor_of
 from seg_perception.metrics import iou_per_class, mean_iou
 from seg_perception.model.bundle import ModelBundle
 from seg_perception.training.model_file import with_metadata
 from seg_perception.training.quantization.config import QuantizeConfig
 from seg_perception.training.quantization.convert import layers_of, quantized, watched_tensors
-from seg_perception.training.quantization.measure import alternating_ms, pictures_of, predictor
+from seg_perception.training.quantization.measure import alternating_ms, pictures_of
 from seg_perception.training.quantization.prepare import prepared
 from seg_perception.training.quantization.ranges import find_ranges, passes
 from seg_perception.training.quantization.report import Frames, QuantizationReport, iou_by_class
@@ -167,7 +167,7 @@ class _Work:
 
     def _sweep_miou(self, data: bytes, label: str) -> float:
         tick = self._counter(label, len(self.sweep_items))
-        predict = predictor(data, self.config.threads, tick)
+        predict = predictor_of(open_session(data, self.config.threads), tick)
         return mean_iou(self._confusion(predict, self.calibration, self.sweep_items))
 
     def _confusion(self, predict: Predict, dataset: Dataset, items: Sequence[DatasetItem]) -> np.ndarray:
@@ -183,7 +183,10 @@ class _Work:
         editions = {"fp32": self.bundle.data, "int8": model.SerializeToString()}
         confusions = {
             name: self._confusion(
-                predictor(data, self.config.threads, self._counter(f"judging {name}", len(self.evaluation.items))),
+                predictor_of(
+                    open_session(data, self.config.threads),
+                    self._counter(f"judging {name}", len(self.evaluation.items)),
+                ),
                 self.evaluation,
                 self.evaluation.items,
             )
@@ -195,6 +198,8 @@ class _Work:
             metadata["description"] = f"{self.bundle.metadata['description']}, int8"
         key = f"{report.evaluation.dataset}_{report.evaluation.split}".lower().replace(" ", "_")
         metadata["accuracy"] = {f"{key}_miou": round(report.int8_miou, 4), f"{key}_iou": dict(report.int8_iou)}
+        if self.bundle.metadata.get("accuracy"):
+            metadata["accuracy"]["of_the_float_model"] = self.bundle.metadata["accuracy"]
         return Edition(with_metadata(model, metadata), report)
 
     def _report(

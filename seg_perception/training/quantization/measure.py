@@ -6,50 +6,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import onnxruntime as ort
 
-from seg_perception.backends.onnx_runtime import usable_cores
+from seg_perception.backends.onnx_runtime import open_session
 from seg_perception.datasets import DatasetItem
-from seg_perception.evaluation.accuracy import Predict
-from seg_perception.fit import Fit
-from seg_perception.images import DecodedImage
+from seg_perception.evaluation.accuracy import StretchedFits
 
-__all__ = ["alternating_ms", "open_session", "pictures_of", "predictor"]
+__all__ = ["alternating_ms", "pictures_of"]
 
 _WARM_UP_ROUNDS = 3
 
 
-def open_session(data: bytes, threads: int = 0) -> ort.InferenceSession:
-    """A session on the CPU whose idle threads sleep: those that spin would take the cores from the next session's."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-
-def predictor(data: bytes, threads: int = 0, advance: Callable[[], None] = lambda: None) -> Predict:
-    """`evaluation.accuracy.Predict` of a model file; `advance` is called after each picture."""
-    session = open_session(data, threads)
-
-    def predict(image: np.ndarray) -> np.ndarray:
-        ids: np.ndarray = session.run(["class_ids"], {"image": image[None]})[0][0]
-        advance()
-        return ids
-
-    return predict
-
-
 def pictures_of(items: Sequence[DatasetItem], size_hw: tuple[int, int]) -> list[np.ndarray]:
     """Frames stretched to the network's size, RGB uint8 `[H, W, 3]` each."""
-    found = []
-    for item in items:
-        image = item.read_image()
-        tensor = Fit(image.shape[:2], size_hw, "stretch", 0.5, size_hw).to_model(DecodedImage(image, "rgb"))
-        assert tensor is not None  # there is a model's size
-        found.append(np.array(tensor))
-    return found
+    fits = StretchedFits(size_hw)
+    return [np.array(fits.stretch(item.read_image())[1]) for item in items]
 
 
 def alternating_ms(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import onnxruntime as ort
 
+from seg_perception.backends.onnx_runtime import open_session
 from seg_perception.errors import ConfigError, ModelContractError
 from seg_perception.training.quantization.graph import Graph
 
@@ -76,10 +76,8 @@ class _Watch:
 
     def __init__(self, graph: Graph, tensors: Sequence[str]) -> None:
         self.tensors, self.input = list(tensors), graph.inputs[0]
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
         model = graph.to_model([name for name in tensors if name not in graph.outputs])
-        self.session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self.session = open_session(model.SerializeToString())
 
     def __call__(self, image: np.ndarray) -> zip[tuple[str, np.ndarray]]:
         return zip(self.tensors, self.session.run(self.tensors, {self.input: image[None]}))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seg_perception.backends.onnx_runtime import open_session
 from seg_perception.training.quantization.convert import Layer, Scheme, quantized
 from seg_perception.training.quantization.graph import Graph
-from seg_perception.training.quantization.measure import open_session
 from seg_perception.training.quantization.ranges import Range
 
 __all__ = ["Choice", "LayerError", "Step", "choose_float_layers", "layer_errors"]
