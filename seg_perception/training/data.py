@@ -16,7 +16,7 @@ from seg_perception.datasets import Dataset, read_pair
 from seg_perception.errors import ConfigError
 from seg_perception.labels import CITYSCAPES, VOID_ID
 from seg_perception.training.augment import AugmentConfig, augment, paste
-from seg_perception.training.objects import SCATTERED, ObjectBank, scatter
+from seg_perception.training.objects import SCATTERED, STANDS_WITHOUT_RIDER, ObjectBank, scatter
 
 __all__ = ["Batch", "Source", "TrainingSet", "label_counts", "read_source"]
 
@@ -154,8 +154,11 @@ class TrainingSet:
             self._pasted.append(tuple(c for c, name in enumerate(source.classes) if name in _PASTED))
         self._banks: list[ObjectBank | None] = []
         for source in self.sources:
-            things = [label for label, name in enumerate(source.classes) if name in SCATTERED]
-            bank = ObjectBank(source.images, source.labels, things) if self.config.scatter_chance else None
+            things, ridden = (
+                [label for label, name in enumerate(source.classes) if name in names]
+                for names in (SCATTERED, STANDS_WITHOUT_RIDER)
+            )
+            bank = ObjectBank(source.images, source.labels, things, ridden) if self.config.scatter_chance else None
             self._banks.append(bank if bank and bank.by_label else None)
         self._slots = self._deal()
 

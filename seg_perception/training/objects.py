@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-__all__ = ["SCATTERED", "ObjectBank", "scatter"]
+__all__ = ["SCATTERED", "STANDS_WITHOUT_RIDER", "ObjectBank", "scatter"]
 
 SCATTERED = ("sign", "pedestrian", "cyclist", "car", "traffic sign", "traffic light", "person", "rider", "bicycle",
              "motorcycle", "truck", "bus")  # fmt: skip
 """Classes that are things one can move."""
 
+STANDS_WITHOUT_RIDER = ("cyclist",)
+"""Classes that are a rider and what is ridden, which is there without a rider as well."""
+
 _SMALLEST_PX = 40
 _TALLEST, _WIDEST = 0.8, 0.7
 """Of the frame's height and width."""
-_SCALES = (0.5, 2.2)
+_SCALES = (0.5, 3.0)
+_RIDERLESS_CHANCE, _RIDERLESS_PART = 0.5, 0.55
+"""How often the rider is left out, and how much of the height, from below, is then there."""
 _HORIZON = 0.45
 """Of the frame's height, from its top: where a camera that looks ahead has it, roughly."""
 
@@ -39,10 +44,17 @@ class ObjectBank:
         images: RGB uint8 `[H, W, 3]`.
         labels: uint8 `[H, W]`.
         things: labels of which to keep regions.
+        ridden: those of `things` whose lower half is drawn alone at times.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], labels: Sequence[np.ndarray], things: Sequence[int]) -> None:
-        self._images, self._labels = images, labels
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray],
+        things: Sequence[int],
+        ridden: Sequence[int] = (),
+    ) -> None:
+        self._images, self._labels, self._ridden = images, labels, frozenset(ridden)
         self.by_label: dict[int, list[_Thing]] = {}
         for frame, marks in enumerate(labels):
             for label in things:
@@ -60,6 +72,9 @@ class ObjectBank:
         label = int(rng.choice(sorted(self.by_label)))
         things = self.by_label[label]
         thing = things[int(rng.integers(len(things)))]
+        if label in self._ridden and rng.random() < _RIDERLESS_CHANCE:
+            height = max(1, round(thing.height * _RIDERLESS_PART))
+            thing = replace(thing, top=thing.top + thing.height - height, height=height)
         part = np.s_[thing.top : thing.top + thing.height, thing.left : thing.left + thing.width]
         return self._images[thing.frame][part], self._labels[thing.frame][part] == label, thing
 
@@ -67,7 +82,7 @@ class ObjectBank:
 def scatter(
     rng: np.random.Generator, bank: ObjectBank, image: np.ndarray, labels: np.ndarray, at_most: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The frame with one to `at_most` things of a bank on it: half to twice as large, mirrored, in another light.
+    """The frame with one to `at_most` things of a bank on it: half to three times as large, mirrored, in another light.
 
     Most stand where a thing of that size stands: their foot moves with their size about the horizon.
 

@@ -134,7 +134,30 @@ def test_scattered_things_bring_their_labels() -> None:
         areas.append((marks == label).sum())
         if areas[-1]:
             assert label in marks[covered]
-    assert min(areas) < 300 < max(areas) and np.mean(np.array(areas) > 0) > 0.9
+    assert min(areas) < 20 * 20 < 2 * 40 * 15 < max(areas)  # smaller than the smaller, larger than both
+
+
+def test_a_bicycle_stands_without_its_rider_at_times() -> None:
+    """The rider is white, the bicycle grey: half of what is laid out has no white, and none has a rider alone."""
+    labels = np.zeros((120, 160), np.uint8)
+    labels[40:80, 50:70] = 5
+    image = np.repeat((labels == 5)[..., None] * np.uint8(255), 3, 2)
+    image[58:80, 50:70] //= 2
+    empty = np.zeros_like(image)
+
+    def with_rider(ridden: list[int]) -> np.ndarray:
+        bank = ObjectBank([image], [labels], [5], ridden)
+        found = []
+        for seed in range(200):
+            laid, marks, _ = scatter(np.random.default_rng(seed), bank, empty, np.zeros_like(labels), 1)
+            rows, columns = np.nonzero(marks == 5)
+            if len(rows) > 100 and rows.min() > 1 and columns.min() > 1 and columns.max() < 158:
+                column = laid[rows.min() : rows.max() + 1, int(np.median(columns))].max(1).astype(float)
+                found.append(column[: len(column) // 4].max() > 1.4 * column[-len(column) // 4 :].mean())
+        return np.array(found)
+
+    assert with_rider([]).mean() > 0.95
+    assert 0.3 < with_rider([5]).mean() < 0.7 and len(with_rider([5])) > 50
 
 
 def test_what_is_scattered_is_hidden_from_the_teachers(folder) -> None:

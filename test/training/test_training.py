@@ -19,9 +19,10 @@ from seg_perception.errors import ConfigError, DatasetError, TrainingError
 from seg_perception.evaluation.accuracy import confusion_of, predictor_of
 from seg_perception.labels import CITYSCAPES
 from seg_perception.metrics import mean_iou
+from seg_perception.model import zoo
 from seg_perception.model.bundle import read_bundle
 from seg_perception.training.checkpoint import load_checkpoint, network_of_run, save_checkpoint
-from seg_perception.training.config import TrainConfig, train_config, with_steps
+from seg_perception.training.config import TrainConfig, read_config, train_config, with_steps
 from seg_perception.training.data import TrainingSet, read_source
 from seg_perception.training.evaluate import predictor
 from seg_perception.training.export import export_run
@@ -398,3 +399,25 @@ def test_a_source_keeps_only_labels_that_the_classes_cover(folder) -> None:
     source = read_source(open_dataset(folder, "train"), 1)
     assert source.classes[8] == "car" and set(source.groups[8]) == {13, 14, 15, 16}
     assert source.frequency().sum() == pytest.approx(1)
+
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "config" / "training").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_of_a_shipped_model_can_be_run(path, monkeypatch) -> None:
+    """It reads, builds its network, never judges on what it learns from, and starts where another recipe ends."""
+    monkeypatch.setenv("CAMVID", "/data/camvid")
+    config = read_config(path)
+    assert path.stem == Path(config.out).name
+    build(config.network.architecture, 19, **config.network.options)
+    if path.stem.endswith("_base"):
+        assert config.start_from in ("", *zoo.FETCHABLE)
+    else:
+        start = read_config(path.parent / f"{Path(config.start_from).name}.yaml")
+        assert start.out == config.start_from and start.network == config.network
+    learned = [entry for entry in config.data if not entry.frames]
+    judged = config.validation
+    for entry in learned:
+        shared = set(entry.splits) & set(judged.splits)
+        assert not shared or set(judged.only) <= set(entry.without) or path.stem.endswith("_ship")
