@@ -141,7 +141,7 @@ class PipelineConfig:
     """What is set for the whole node, and its cameras."""
 
     model: str = _param(
-        "street_pyramid",
+        "street_esp",
         "Name of a shipped model (see `seg_perception models list`) or path of a model file.",
         read_only=True,
     )

@@ -56,16 +56,14 @@ def test_val_through_replay_is_as_good_as_in_training(camvid_root: Path, tmp_pat
     assert len(pairs) == len(images) == 101
     through_replay = plain_miou(pairs)
     assert through_replay >= 0.50
-    assert through_replay == pytest.approx(
-        load_bundle("street_pyramid").metadata["accuracy"]["camvid_val_miou"], abs=0.005
-    )
+    assert through_replay == pytest.approx(load_bundle("street_esp").metadata["accuracy"]["camvid_val_miou"], abs=0.005)
 
     from seg_perception.backends.onnx_runtime import open_session
     from seg_perception.datasets import open_dataset
     from seg_perception.evaluation.accuracy import confusion_of, predictor_of
     from seg_perception.metrics import mean_iou
 
-    bundle = load_bundle("street_pyramid")
+    bundle = load_bundle("street_esp")
     predict = predictor_of(open_session(bundle.data))
     confusion = confusion_of(predict, open_dataset(camvid_root), bundle.labels, bundle.input_hw)
     assert through_replay == pytest.approx(mean_iou(confusion), abs=0.005)

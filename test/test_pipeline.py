@@ -36,7 +36,7 @@ def shipped() -> Pipeline:
 def test_pixel_for_pixel_as_a_plain_reference(shipped) -> None:
     picture = street()
     seen = shipped.process(frame_of(picture, stamp_ns=123))
-    session = ort.InferenceSession(str(zoo.path_of(zoo.SHIPPED["street_pyramid"])), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(zoo.path_of(zoo.SHIPPED["street_esp"])), providers=["CPUExecutionProvider"])
     rgb = cv2.resize(picture, (512, 256), interpolation=cv2.INTER_LINEAR)[..., ::-1]
     ids, confidence = session.run(["class_ids", "confidence"], {"image": np.ascontiguousarray(rgb)[None]})
     np.testing.assert_array_equal(seen.segmentation.class_ids, nearest(ids[0], 480, 640))

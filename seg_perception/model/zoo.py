@@ -36,22 +36,34 @@ SHIPPED = MappingProxyType(
         model.name: model
         for model in (
             ShippedModel(
+                "street_esp",
+                "street_esp.onnx",
+                "776810cfcf79e1e901a4fe62d3e3f4e3910312a53474f37188bdcdaf2af87047",
+                "19 Cityscapes classes; ESPNetv2's encoder from Cityscapes, CamVid's labels; the default",
+            ),
+            ShippedModel(
                 "street_pyramid",
                 "street_pyramid.onnx",
                 "b3188ecf4503438ca6ed40d9079ca79652e534f34209e344e6eb0506ef8be4f8",
-                "19 Cityscapes classes, taught by CamVid's labels and a Cityscapes network",
+                "dense convolutions, taught by CamVid's labels and a Cityscapes network",
             ),
             ShippedModel(
                 "street_pyramid_int8",
                 "street_pyramid_int8.onnx",
                 "aa78cc6eb92dd1008dd018ab7786cc88c5ff12da12c0a2d9522f29679430231a",
-                "its int8 edition: less than half the time on x86 with VNNI",
+                "its int8 edition: about half the time on x86 with VNNI",
             ),
             ShippedModel(
                 "street_pyramid_tiny",
                 "street_pyramid_tiny.onnx",
                 "baa1e384c719e5633ee9e4c6de9efb7c8b451610c9ce72b0cb54c62fc2cef22d",
                 "two thirds of the width, half the time, less accurate",
+            ),
+            ShippedModel(
+                "street_pyramid_tiny_int8",
+                "street_pyramid_tiny_int8.onnx",
+                "81f1cbcbdab1c2cf840ac9abf551d6d48e37c6f003017f6d586b0638c8015469",
+                "the tiny one in int8: the quickest and smallest",
             ),
         )
     }

@@ -20,7 +20,7 @@ from seg_perception.types import Frame, RawImage
 COUNT, RATE_HZ = 300, 30.0
 
 
-MODEL = Path(__file__).resolve().parents[2] / "seg_perception" / "models" / "street_pyramid.onnx"
+MODEL = Path(__file__).resolve().parents[2] / "seg_perception" / "models" / "street_esp.onnx"
 
 
 def _sha(pixels: np.ndarray) -> str:
