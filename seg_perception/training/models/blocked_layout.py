@@ -1,8 +1,8 @@
 """EESP units and PReLUs, exactly as they are, in operators that ONNX Runtime keeps in its blocked layout.
 
 ONNX Runtime computes float convolutions with the channels in blocks of 16. A PRelu, a branch of 8 channels or a group
-of 24 falls out of that layout, and the maps are reordered there and back: half of ESPNetv2's time. Padding with
-channels that stay zero, making one group of several, and writing PReLU as convolutions changes no answer.
+of 24 falls out of that layout, and the maps are reordered there and back: more than half of the encoder's time.
+Padding with channels that stay zero, making one group of several, and writing PReLU as convolutions changes no answer.
 """
 
 from __future__ import annotations
