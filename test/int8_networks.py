@@ -172,7 +172,7 @@ def write_model(path: Path, model: Any, name: str = "hats") -> Path:
         "schema": 1, "name": name, "version": "1", "license": "Apache-2.0", "labels": CITYSCAPES.to_json(),
         "input": {"height_px": HW[0], "width_px": HW[1], "channels": "RGB"},
         "heads": {"class_ids": {"stride": 2, "resize": "nearest"}, "confidence": {"stride": 4, "resize": "nearest"}},
-        "accuracy": {"of_the_float_model": 1},
+        "accuracy": {"camvid_val_miou": 1},
     }  # fmt: skip
     del model.metadata_props[:]
     entry = model.metadata_props.add()

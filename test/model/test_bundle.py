@@ -84,7 +84,7 @@ def test_a_stranger_in_a_shipped_models_place_is_recognised(tiny_model, monkeypa
 
 
 def test_missing_files_and_names(tmp_path) -> None:
-    with pytest.raises(ModelNotFoundError, match="shipped are street_pyramid"):
+    with pytest.raises(ModelNotFoundError, match="shipped are street_esp, street_pyramid"):
         load_bundle("no_such_model")
     with pytest.raises(ModelNotFoundError):
         load_bundle(str(tmp_path))
