@@ -67,7 +67,7 @@ class ObjectBank:
                     if area >= _SMALLEST_PX and whole:
                         self.by_label.setdefault(label, []).append(_Thing(frame, label, left, top, width, height))
 
-    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, _Thing]:
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, _Thing]:
         """A thing of a label at random, all labels alike: RGB patch, its mask bool, and where it was."""
         label = int(rng.choice(sorted(self.by_label)))
         things = self.by_label[label]
@@ -97,7 +97,7 @@ def scatter(
     image, labels, covered = image.copy(), labels.copy(), np.zeros(labels.shape, bool)
     height, width = labels.shape
     for _ in range(int(rng.integers(1, at_most + 1))):
-        patch, mask, thing = bank._draw(rng)
+        patch, mask, thing = bank.draw(rng)
         scale = float(np.exp(rng.uniform(*np.log(_SCALES))))
         size = (max(2, round(mask.shape[1] * scale)), max(3, round(mask.shape[0] * scale)))
         if size[0] > width * _WIDEST or size[1] > height * _TALLEST:

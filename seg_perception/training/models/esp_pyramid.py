@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seg_perception.training.models.blocked_layout import SlopedReLU, in_blocked_layout
 from seg_perception.training.models.espnetv2 import ESPNetv2Encoder
-from seg_perception.training.models.layers import PyramidPooling, conv_norm_relu, upsample_like
+from seg_perception.training.models.layers import PyramidPooling, conv_norm_relu, require_multiples, upsample_like
 
 __all__ = ["ESPPyramid"]
 
@@ -63,12 +63,8 @@ class ESPPyramid(ESPNetv2Encoder):
         return [parameter for part in parts for parameter in part.parameters()]
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = int(x.shape[-2]), int(x.shape[-1])
-        if height % self.size_multiple or width % self.size_multiple:
-            raise ValueError(f"input {height}x{width}: height and width must be multiples of {self.size_multiple}")
-        x = x - self.mean
-        if not self.scaled:
-            x = x / self.std
+        require_multiples(x, self.size_multiple)
+        x = x - self.mean if self.scaled else (x - self.mean) / self.std
         _, e2, e3, e4 = self.encode(x)
         p3 = self.smooth3(upsample_like(self.pyramid(self.reduce4(e4)), e3) + self.lateral3(e3))
         p2 = self.smooth2(upsample_like(p3, e2) + self.lateral2(e2))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["MEAN_RGB", "STD_RGB", "PyramidPooling", "conv_norm_relu", "upsample_like"]
+__all__ = ["MEAN_RGB", "STD_RGB", "PyramidPooling", "conv_norm_relu", "require_multiples", "upsample_like"]
 
 MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -19,6 +19,13 @@ def conv_norm_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) 
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+def require_multiples(x: Tensor, multiple: int) -> None:
+    """ValueError unless height and width of `[N, C, H, W]` are multiples of it."""
+    height, width = int(x.shape[-2]), int(x.shape[-1])
+    if height % multiple or width % multiple:
+        raise ValueError(f"input {height}x{width}: height and width must be multiples of {multiple}")
 
 
 def upsample_like(x: Tensor, like: Tensor) -> Tensor:

@@ -14,7 +14,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from seg_perception.training.models.layers import MEAN_RGB, STD_RGB, PyramidPooling, conv_norm_relu, upsample_like
+from seg_perception.training.models.layers import (
+    MEAN_RGB,
+    STD_RGB,
+    PyramidPooling,
+    conv_norm_relu,
+    require_multiples,
+    upsample_like,
+)
 
 __all__ = ["PyramidNet"]
 
@@ -87,12 +94,8 @@ class PyramidNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        height, width = int(x.shape[-2]), int(x.shape[-1])
-        if height % self.size_multiple or width % self.size_multiple:
-            raise ValueError(f"input {height}x{width}: height and width must be multiples of {self.size_multiple}")
-        x = x - self.mean
-        if not self.scaled:
-            x = x / self.std
+        require_multiples(x, self.size_multiple)
+        x = x - self.mean if self.scaled else (x - self.mean) / self.std
         c1 = self.stage1(self.stem(x))
         c2 = self.stage2(c1)
         c3 = self.stage3(c2)
