@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg_perception.training.models.layers import MEAN_RGB, STD_RGB
+from seg_perception.training.models.layers import MEAN_RGB, STD_RGB, require_multiples
 
 __all__ = ["EESP", "WIDTHS", "ESPNetv2", "ESPNetv2Encoder", "resize_corners"]
 
@@ -248,9 +248,7 @@ class ESPNetv2(ESPNetv2Encoder):
         self._initialise()
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = _size(x)
-        if height % self.size_multiple or width % self.size_multiple:
-            raise ValueError(f"input {height}x{width}: height and width must be multiples of {self.size_multiple}")
+        require_multiples(x, self.size_multiple)
         e1, e2, e3, e4 = self.encode((x - self.mean) / self.std)
         y = self.decode4(e4)
         y = self.decode3(self.join3(self.skip3(e3) + resize_corners(y, _size(e3))))
