@@ -156,11 +156,11 @@ install_training_beside_ros() {
 
 require_ros_packages() {
   if is_done ros-packages "$ROS_DISTRO"; then return; fi
-  local modules="numpy, cv2, yaml, launch, launch_ros, diagnostic_msgs.msg, lifecycle_msgs.msg, rcl_interfaces.msg"
-  modules+=", sensor_msgs.msg, tf2_msgs.msg, vision_msgs.msg"
+  local modules="numpy, cv2, yaml, launch, launch_ros, diagnostic_msgs.msg, geometry_msgs.msg, lifecycle_msgs.msg"
+  modules+=", nav_msgs.msg, rcl_interfaces.msg, sensor_msgs.msg, tf2_msgs.msg, vision_msgs.msg"
   if ! "$environment/bin/python" -c "import $modules" 2>/dev/null; then
     require_packages python3-numpy python3-opencv python3-yaml \
-      "ros-$ROS_DISTRO"-{launch-ros,diagnostic-msgs,sensor-msgs,tf2-msgs,vision-msgs}
+      "ros-$ROS_DISTRO"-{launch-ros,diagnostic-msgs,geometry-msgs,nav-msgs,sensor-msgs,tf2-msgs,vision-msgs}
   fi
   printf '%s' "$ROS_DISTRO" >"$stamps/ros-packages.done"
 }

@@ -24,6 +24,8 @@ BACKENDS_RESERVED = ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
 ROS_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 """What every ROS node has besides ours: how such a parameter's name begins."""
 
+_MOST_CELLS = 4_000_000
+
 _CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -73,9 +75,11 @@ class ParameterSpec:
             raise ConfigError(f"{self.name}: expected a list, got {type(value).__name__} {value!r}")
         items = tuple(value)
         kind = type(self.default[0])
+        if kind is float:
+            items = tuple(float(item) if type(item) is int else item for item in items)
         if any(isinstance(item, bool) or not isinstance(item, kind) for item in items):
             raise ConfigError(f"{self.name}: expected a list of {kind.__name__}, got {list(items)!r}")
-        if kind is int:
+        if kind in (int, float):
             for item in items:
                 self._check_range(item)
         return items
@@ -122,6 +126,29 @@ class CameraConfig:
         maximum=16384,
     )
 
+    rectified: bool = _param(
+        False, "The images are rectified (image_rect): camera_info's P holds for them, and no distortion."
+    )
+    pose_source: str = _param(
+        "tf",
+        "Where the camera is: tf (ground_frame to the image's frame_id, at its stamp), or parameters (position_m, "
+        "rotation_rpy_rad).",
+        choices=("tf", "parameters"),
+    )
+    position_m: tuple[float, ...] = _param(
+        (0.0, 0.0, 1.5),
+        "For pose_source: parameters: x forward, y left, z up of the camera in ground_frame, metres.",
+        minimum=-1000.0,
+        maximum=1000.0,
+    )
+    rotation_rpy_rad: tuple[float, ...] = _param(
+        (0.0, 0.0, 0.0),
+        "For pose_source: parameters: roll, pitch, yaw of the camera's body frame (REP 103: x forward; a positive "
+        "pitch looks down), radians.",
+        minimum=-6.3,
+        maximum=6.3,
+    )
+
     def __post_init__(self) -> None:
         if not _CAMERA_NAME.fullmatch(self.name):
             raise ConfigError(
@@ -134,6 +161,9 @@ class CameraConfig:
             raise ConfigError(
                 f"{self.name}.mask_size: expected [width, height], both above 0 or both 0, got {list(self.mask_size)}"
             )
+        for name, values in (("position_m", self.position_m), ("rotation_rpy_rad", self.rotation_rpy_rad)):
+            if len(values) != 3:
+                raise ConfigError(f"{self.name}.{name}: expected three numbers, got {list(values)}")
 
 
 @dataclass(frozen=True)
@@ -209,6 +239,60 @@ class PipelineConfig:
         minimum=0.0,
         maximum=60000.0,
     )
+    ground_frame: str = _param(
+        "base_footprint",
+        "The vehicle's frame in which the ground is a plane of constant z: base_footprint (REP 105), or base_link with "
+        "ground_height_m. Grid and boundary are published in it.",
+    )
+    ground_height_m: float = _param(
+        0.0, "z of the ground in ground_frame, metres: 0 for base_footprint, below 0 for base_link.", minimum=-10.0,
+        maximum=10.0,
+    )  # fmt: skip
+    tf_wait_ms: float = _param(
+        30.0,
+        "How long a frame waits, after inference, for the transform at its stamp, milliseconds.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    drivable_classes: tuple[str, ...] = _param(
+        ("",), 'Classes that count as drivable whatever the model\'s label set says: ["terrain"]; [""] is none.'
+    )
+    caution_classes: tuple[str, ...] = _param(("",), "The same: ground to drive on only in need.")
+    obstacle_classes: tuple[str, ...] = _param(("",), "The same: never to drive on.")
+    ignored_classes: tuple[str, ...] = _param(("",), "The same: says nothing about the ground, such as sky.")
+    grid_x_m: tuple[float, ...] = _param(
+        (0.0, 20.0), "From where to where ~/drivable/grid reaches forward in ground_frame, metres.", minimum=-200.0,
+        maximum=200.0,
+    )  # fmt: skip
+    grid_y_m: tuple[float, ...] = _param(
+        (-10.0, 10.0), "From where to where ~/drivable/grid reaches to the left in ground_frame, metres.",
+        minimum=-200.0, maximum=200.0,
+    )  # fmt: skip
+    grid_resolution_m: float = _param(0.1, "Side of a cell of ~/drivable/grid, metres.", minimum=0.01, maximum=10.0)
+    caution_value: int = _param(
+        50,
+        "Value of cells to drive on only in need in ~/drivable/grid: 0 makes them free, 100 occupied, -1 unseen.",
+        minimum=-1,
+        maximum=100,
+    )
+    contact_depth_m: float = _param(
+        0.5,
+        "How deep, from where it meets the ground, an obstacle is drawn into ~/drivable/grid, metres; behind that the "
+        "ground is unseen.",
+        minimum=0.01,
+        maximum=10.0,
+    )
+    grid_smoothing_s: float = _param(
+        0.0,
+        "Time constant with which values of ~/drivable/grid fall, seconds; 0 is at once. They rise at once, and what "
+        "is unseen stays unseen. For vehicles that stand or creep: cells are the vehicle's.",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    boundary_range_m: float = _param(30.0, "How far ~/drivable/boundary looks, metres.", minimum=1.0, maximum=200.0)
+    boundary_step_deg: float = _param(
+        0.25, "Angle between two ranges of ~/drivable/boundary, degrees.", minimum=0.05, maximum=10.0
+    )
     camera_configs: tuple[CameraConfig, ...] = (CameraConfig(),)
 
     def __post_init__(self) -> None:
@@ -223,6 +307,17 @@ class PipelineConfig:
             )
         if self.backend in BACKENDS_RESERVED:
             raise BackendNotBuiltError(f"backend: {self.backend} is not built yet; use one of {', '.join(BACKENDS)}")
+        for name, extent in (("grid_x_m", self.grid_x_m), ("grid_y_m", self.grid_y_m)):
+            if len(extent) != 2 or not extent[0] < extent[1]:
+                raise ConfigError(f"{name}: expected [low, high], low below high, got {list(extent)}")
+        if not self.ground_frame:
+            raise ConfigError("ground_frame: expected a frame such as base_footprint, got an empty string")
+        cells = math.prod((high - low) / self.grid_resolution_m for low, high in (self.grid_x_m, self.grid_y_m))
+        if cells > _MOST_CELLS:
+            raise ConfigError(
+                f"grid_resolution_m: {cells:.3g} cells in the grid, expected at most {_MOST_CELLS:.3g}; choose larger "
+                "cells or a smaller extent"
+            )
         if not self.model:
             raise ConfigError("model: expected a model's name or a path, got an empty string")
 

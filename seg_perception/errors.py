@@ -5,6 +5,8 @@
     SegPerceptionError
     ├── ConfigError            a parameter or option that cannot be used        (also a ValueError)
     ├── FrameError             one camera image that cannot be used; has a `reason`
+    ├── GeometryError          pixels that cannot become metres; has a `reason`
+    │   └── TransformError        a transform that cannot be used, or not be given for the time asked
     ├── LabelError             a label set or a class id that makes no sense    (also a ValueError)
     ├── ModelError             a model file that cannot be used
     │   ├── ModelNotFoundError    no such file or name
@@ -30,6 +32,7 @@ __all__ = [
     "DatasetError",
     "DownloadError",
     "FrameError",
+    "GeometryError",
     "LabelError",
     "ModelContractError",
     "ModelCorruptError",
@@ -37,6 +40,7 @@ __all__ = [
     "ModelNotFoundError",
     "SegPerceptionError",
     "TrainingError",
+    "TransformError",
 ]
 
 
@@ -63,6 +67,30 @@ class FrameError(SegPerceptionError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class GeometryError(SegPerceptionError):
+    """Pixels cannot become metres: the calibration or the camera's pose is missing or makes no sense.
+
+    The frame's masks are not affected.
+
+    Attributes:
+        reason: short stable identifier (`"no_camera_info"`, `"bad_pose"`, ...) under which this is counted in the
+            diagnostics.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TransformError(GeometryError):
+    """A transform that cannot be used, or that cannot be given for the time asked.
+
+    Attributes:
+        reason: `"bad_transform"`, `"unknown_frame"`, `"not_connected"`, `"extrapolation_past"` or
+            `"extrapolation_future"`; the failure is counted under it.
+    """
 
 
 class ModelError(SegPerceptionError):

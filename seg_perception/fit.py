@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from seg_perception.geometry.ground import Axis, ClassMap
 from seg_perception.images import DecodedImage
 from seg_perception.labels import VOID_ID
 from seg_perception.types import CameraInfo
@@ -67,6 +68,14 @@ def _cells(out: int, camera: int, used: tuple[int, int], model: int, filled: tup
     numerator = (2 * out * used[1] * filled[0] + doubled * filled[1]) * cells
     index = numerator // (2 * out * used[1] * model)
     return np.where(outside, -1, index).astype(np.intp)
+
+
+def _axis(used: tuple[int, int], filled: tuple[int, int], model: int, cells: int) -> Axis:
+    """The rule of `_cells` for any place between pixels: pixel i's centre is i + 0.5 of the camera's image plane."""
+    per_model = cells / model
+    scale = filled[1] / used[1] * per_model
+    low = filled[0] * per_model
+    return Axis(scale, low + (0.5 - used[0]) * scale, low, low + filled[1] * per_model, cells)
 
 
 class Fit:
@@ -129,6 +138,14 @@ class Fit:
     def at_camera_size(self, answer: np.ndarray) -> np.ndarray:
         """The same at the camera's own size."""
         return self._spread(answer, self.camera_hw, VOID_ID)
+
+    def class_map(self, cells_hw: tuple[int, int]) -> ClassMap:
+        """How the camera's pixels, their centres at integers, fall on a map of the model's."""
+        used, filled = self.used, self.filled
+        return ClassMap(
+            rows=_axis((used.y, used.height), (filled.y, filled.height), self._seen_hw[0], cells_hw[0]),
+            columns=_axis((used.x, used.width), (filled.x, filled.width), self._seen_hw[1], cells_hw[1]),
+        )
 
     def scaled_camera(self, camera: CameraInfo | None) -> CameraInfo | None:
         """The calibration that belongs to the masks; None where they have the camera's own size."""

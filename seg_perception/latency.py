@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -54,6 +54,7 @@ class FrameCounts:
         failed: by reason.
         late: published, but older than the deadline.
         idle: not looked at, because nobody listened to any result.
+        unlocated: published, but without what was asked in metres, by reason.
     """
 
     received: int
@@ -62,6 +63,7 @@ class FrameCounts:
     failed: Mapping[str, int]
     late: int
     idle: int = 0
+    unlocated: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed_total(self) -> int:
@@ -81,6 +83,7 @@ class LatencyMonitor:
         self._stages: dict[str, deque[float]] = {}
         self._received = self._published = self._dropped = self._late = self._idle = 0
         self._failed: Counter[str] = Counter()
+        self._unlocated: Counter[str] = Counter()
 
     def received(self) -> None:
         with self._lock:
@@ -98,6 +101,10 @@ class LatencyMonitor:
         with self._lock:
             self._failed[reason] += 1
 
+    def unlocated(self, reason: str) -> None:
+        with self._lock:
+            self._unlocated[reason] += 1
+
     def published(self, stage_ms: Mapping[str, float], age_ms: float, deadline_ms: float = 0.0) -> None:
         """A frame went out: its stage times, and how old its stamp was then, milliseconds."""
         with self._lock:
@@ -109,7 +116,13 @@ class LatencyMonitor:
     def counts(self) -> FrameCounts:
         with self._lock:
             return FrameCounts(
-                self._received, self._published, self._dropped, dict(self._failed), self._late, self._idle
+                self._received,
+                self._published,
+                self._dropped,
+                dict(self._failed),
+                self._late,
+                self._idle,
+                dict(self._unlocated),
             )
 
     def percentiles(self) -> dict[str, tuple[float, float, float]]:

@@ -11,8 +11,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from seg_perception.errors import TransformError
+from seg_perception.geometry.transforms import Transform
 from seg_perception.labels import LabelSet
-from seg_perception.types import CameraInfo, CompressedImage, Frame, ImageData, RawImage, RegionOfInterest
+from seg_perception.types import (
+    Boundary,
+    CameraInfo,
+    CompressedImage,
+    Frame,
+    Grid,
+    ImageData,
+    RawImage,
+    RegionOfInterest,
+)
 
 __all__ = [
     "COMPRESSED_IMAGE",
@@ -20,7 +31,10 @@ __all__ = [
     "DIAGNOSTIC_ARRAY",
     "IMAGE",
     "LABEL_INFO",
+    "LASER_SCAN",
     "MessageKit",
+    "OCCUPANCY_GRID",
+    "TF_MESSAGE",
     "camera_info_message",
     "camera_of",
     "compressed_message",
@@ -29,8 +43,12 @@ __all__ = [
     "frame_of_image",
     "image_message",
     "label_info_message",
+    "laser_scan_message",
+    "occupancy_grid_message",
     "sent_image",
     "stamp_ns_of",
+    "tf_message",
+    "transforms_of",
 ]
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -38,6 +56,9 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
 DIAGNOSTIC_ARRAY = "diagnostic_msgs/msg/DiagnosticArray"
+LASER_SCAN = "sensor_msgs/msg/LaserScan"
+OCCUPANCY_GRID = "nav_msgs/msg/OccupancyGrid"
+TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 
 _CHANNELS = {"mono8": 1, "rgb8": 3, "bgr8": 3}
 
@@ -53,6 +74,12 @@ class MessageKit(Protocol):
 
     def float_sequence(self, values: Sequence[float]) -> Any:
         """What a `float64[]` field takes."""
+
+    def int8_sequence(self, values: np.ndarray) -> Any:
+        """What an `int8[]` field takes without an element-by-element check; int8 `[n]`."""
+
+    def float32_sequence(self, values: np.ndarray) -> Any:
+        """What a `float32[]` field takes without an element-by-element check; float32 `[n]`."""
 
 
 def stamp_ns_of(message: Any) -> int:
@@ -199,3 +226,75 @@ def diagnostics_message(
         for level, name, message, hardware_id, values in statuses
     ]
     return kit.make(DIAGNOSTIC_ARRAY, header=_header(kit, stamp_ns, ""), status=rows)
+
+
+def occupancy_grid_message(kit: MessageKit, stamp_ns: int, frame_id: str, grid: Grid, height_m: float) -> Any:
+    """nav_msgs/OccupancyGrid; `height_m` is z of the ground in the frame."""
+    rows, columns = grid.values.shape
+    header = _header(kit, stamp_ns, frame_id)
+    corner = kit.make("geometry_msgs/msg/Point", x=grid.x_m, y=grid.y_m, z=height_m)
+    level = kit.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
+    info = kit.make(
+        "nav_msgs/msg/MapMetaData",
+        map_load_time=header.stamp,
+        resolution=grid.resolution_m,
+        width=columns,
+        height=rows,
+        origin=kit.make("geometry_msgs/msg/Pose", position=corner, orientation=level),
+    )
+    values = np.ascontiguousarray(grid.values).reshape(-1)
+    return kit.make(OCCUPANCY_GRID, header=header, info=info, data=kit.int8_sequence(values))
+
+
+def laser_scan_message(kit: MessageKit, stamp_ns: int, frame_id: str, boundary: Boundary) -> Any:
+    """sensor_msgs/LaserScan; all ranges are of one moment."""
+    last = boundary.bearing_min_rad + (len(boundary.ranges_m) - 1) * boundary.bearing_step_rad
+    return kit.make(
+        LASER_SCAN,
+        header=_header(kit, stamp_ns, frame_id),
+        angle_min=boundary.bearing_min_rad,
+        angle_max=last,
+        angle_increment=boundary.bearing_step_rad,
+        time_increment=0.0,
+        scan_time=0.0,
+        range_min=boundary.range_min_m,
+        range_max=boundary.range_max_m,
+        ranges=kit.float32_sequence(boundary.ranges_m.astype(np.float32)),
+        intensities=kit.float32_sequence(np.empty(0, np.float32)),
+    )
+
+
+def transforms_of(message: Any) -> tuple[list[Transform], list[str]]:
+    """tf2_msgs/TFMessage to the transforms that can be used; why the others cannot, a sentence each."""
+    usable, refused = [], []
+    for stamped in message.transforms:
+        moved, turned = stamped.transform.translation, stamped.transform.rotation
+        try:
+            usable.append(
+                Transform(
+                    str(stamped.header.frame_id),
+                    str(stamped.child_frame_id),
+                    stamp_ns_of(stamped),
+                    (moved.x, moved.y, moved.z),
+                    (turned.x, turned.y, turned.z, turned.w),
+                )
+            )
+        except TransformError as exc:
+            refused.append(str(exc))
+    return usable, refused
+
+
+def tf_message(kit: MessageKit, transforms: Sequence[Transform]) -> Any:
+    """tf2_msgs/TFMessage."""
+    return kit.make(TF_MESSAGE, transforms=[_transform_stamped(kit, transform) for transform in transforms])
+
+
+def _transform_stamped(kit: MessageKit, transform: Transform) -> Any:
+    moved = kit.make("geometry_msgs/msg/Vector3", **dict(zip("xyz", transform.translation)))
+    turned = kit.make("geometry_msgs/msg/Quaternion", **dict(zip("xyzw", transform.rotation)))
+    return kit.make(
+        "geometry_msgs/msg/TransformStamped",
+        header=_header(kit, transform.stamp_ns, transform.parent),
+        child_frame_id=transform.child,
+        transform=kit.make("geometry_msgs/msg/Transform", translation=moved, rotation=turned),
+    )

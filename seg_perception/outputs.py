@@ -6,6 +6,7 @@ one entry. `label_info` is apart: it is latched, sent once and not per frame.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +16,19 @@ import numpy as np
 
 from seg_perception.config import PipelineConfig
 from seg_perception.errors import ConfigError, FrameError
+from seg_perception.geometry.transforms import Transform, transform_of_matrix
 from seg_perception.messages import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
     IMAGE,
+    LASER_SCAN,
+    OCCUPANCY_GRID,
     MessageKit,
     camera_info_message,
     compressed_message,
     image_message,
+    laser_scan_message,
+    occupancy_grid_message,
 )
 from seg_perception.pipeline import Wanted
 from seg_perception.types import Perception
@@ -58,12 +64,14 @@ class Output:
         wanted: the field of `Wanted` that must be on for it; empty where it needs none.
         build: (kit, perception, config) to the message, or None when this frame has nothing to say there.
             Raises FrameError when the result cannot be encoded.
+        transforms: of a perception, those that make the message's frame known; they go out on /tf before it.
     """
 
     name: str
     type_name: str
     wanted: str
     build: Callable[[MessageKit, Perception, PipelineConfig], Any]
+    transforms: Callable[[Perception], list[Transform]] = lambda seen: []
 
 
 def encode_png(mask: np.ndarray, level: int) -> np.ndarray:
@@ -137,6 +145,32 @@ def _camera_info(kit: MessageKit, seen: Perception, config: PipelineConfig) -> A
     return None if seen.camera is None else camera_info_message(kit, seen.stamp_ns, seen.frame_id, seen.camera)
 
 
+def _drivable_mask(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    mask = seen.drivable_mask
+    return None if mask is None else image_message(kit, seen.stamp_ns, seen.frame_id, mask, "mono8")
+
+
+def _grid(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    if seen.ground is None or seen.ground.grid is None:
+        return None
+    return occupancy_grid_message(kit, seen.stamp_ns, seen.ground.frame_id, seen.ground.grid, config.ground_height_m)
+
+
+def _boundary(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    if seen.ground is None or seen.ground.boundary is None:
+        return None
+    return laser_scan_message(kit, seen.stamp_ns, seen.ground.footprint_frame_id, seen.ground.boundary)
+
+
+def _footprint(seen: Perception) -> list[Transform]:
+    ground = seen.ground
+    if ground is None:
+        return []
+    return [
+        transform_of_matrix(ground.frame_id, ground.footprint_frame_id, seen.stamp_ns, ground.ground_from_footprint)
+    ]
+
+
 OUTPUTS: tuple[Output, ...] = (
     Output("mask", IMAGE, "mask", _mask),
     Output("confidence", IMAGE, "confidence", _confidence),
@@ -144,6 +178,9 @@ OUTPUTS: tuple[Output, ...] = (
     Output("overlay/compressed", COMPRESSED_IMAGE, "overlay", _overlay_jpeg),
     Output("mask/compressed", COMPRESSED_IMAGE, "mask", _mask_png),
     Output("camera_info", CAMERA_INFO, "", _camera_info),
+    Output("drivable/mask", IMAGE, "drivable_mask", _drivable_mask),
+    Output("drivable/grid", OCCUPANCY_GRID, "grid", _grid),
+    Output("drivable/boundary", LASER_SCAN, "boundary", _boundary, _footprint),
 )
 """Filled by every frame, in the order of publication."""
 
@@ -159,4 +196,4 @@ def wanted_for(names: Collection[str]) -> Wanted:
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such output; there are: {', '.join((*known, LABEL_INFO_TOPIC))}")
     flags = {known.get(name, "") for name in names}
-    return Wanted(mask="mask" in flags, confidence="confidence" in flags, overlay="overlay" in flags)
+    return Wanted(**{field.name: field.name in flags for field in dataclasses.fields(Wanted)})

@@ -13,9 +13,12 @@ from typing import TypeAlias
 import numpy as np
 
 __all__ = [
+    "Boundary",
     "CameraInfo",
     "CompressedImage",
+    "DrivableGround",
     "Frame",
+    "Grid",
     "Heads",
     "ImageData",
     "Perception",
@@ -194,6 +197,69 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """What is known of the ground around the vehicle, cell by cell, in the ground frame.
+
+    Attributes:
+        values: int8 `[rows, columns]`, rows along y, columns along x (nav_msgs/OccupancyGrid): 0 free, 100 occupied,
+            −1 unseen, in between ground to drive on only in need.
+        x_m, y_m: the corner of the first cell.
+        resolution_m: side of a cell.
+    """
+
+    values: np.ndarray
+    x_m: float
+    y_m: float
+    resolution_m: float
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """How far drivable ground reaches in each direction, in the camera's footprint frame (REP 117).
+
+    Attributes:
+        bearing_min_rad: of the first range, from the camera's heading; counter-clockwise.
+        bearing_step_rad: from one range to the next.
+        range_min_m: distance of the nearest ground that is seen.
+        range_max_m: distance to which the ground was looked at.
+        ranges_m: float64 `[B]`: where drivable ground ends; +inf: it reaches to range_max_m; NaN: no ground is seen, or
+            not how it ends.
+    """
+
+    bearing_min_rad: float
+    bearing_step_rad: float
+    range_min_m: float
+    range_max_m: float
+    ranges_m: np.ndarray
+
+    @property
+    def bearings_rad(self) -> np.ndarray:
+        """float64 `[B]`."""
+        return self.bearing_min_rad + np.arange(len(self.ranges_m)) * self.bearing_step_rad
+
+
+@dataclass(frozen=True)
+class DrivableGround:
+    """What was asked about the ground, in metres.
+
+    Attributes:
+        frame_id: the ground frame, in which the grid is.
+        footprint_frame_id: the camera's vertical projection on the ground, x along its heading; the boundary's frame.
+        ground_from_footprint: float64 `[4, 4]`.
+        grid, boundary: None if nobody asked.
+        boundary_px: float64 `[B, 2]`, (column, row) on the camera's image where the boundary's finite ranges end, NaN for
+            the others; None without a boundary.
+    """
+
+    frame_id: str
+    footprint_frame_id: str
+    ground_from_footprint: np.ndarray
+    grid: Grid | None
+    boundary: Boundary | None
+    boundary_px: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Perception:
     """Everything that was asked about one frame, under the source's stamp and frame_id.
 
@@ -203,6 +269,9 @@ class Perception:
         segmentation: masks; a part that nobody asked for is None.
         overlay: RGB uint8 `[H, W, 3]` at the camera's size, or None if nobody asked.
         camera: calibration of the mask, given when its size is not the camera's; else None.
+        drivable_mask: uint8 `[H, W]` at the mask's size, 255 where the class is drivable, else 0; None if nobody asked.
+        ground: what was asked in metres; None if nobody asked or it cannot be said.
+        ground_problem: (reason, text) why it cannot be said; None if it can, or nobody asked.
         stage_ms: milliseconds of every stage, in order, `total` last.
     """
 
@@ -213,3 +282,6 @@ class Perception:
     overlay: np.ndarray | None
     camera: CameraInfo | None
     stage_ms: Mapping[str, float]
+    drivable_mask: np.ndarray | None = None
+    ground: DrivableGround | None = None
+    ground_problem: tuple[str, str] | None = None

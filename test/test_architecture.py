@@ -10,15 +10,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "seg_perception"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROS = ("rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "vision_msgs", "diagnostic_msgs", "builtin_interfaces")
+ROS = (
+    "rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "vision_msgs", "diagnostic_msgs", "builtin_interfaces",
+    "geometry_msgs", "nav_msgs", "tf2_msgs",
+)  # fmt: skip
 LAYERS = [  # from the bottom up; a room may import from its own layer and below
     {"errors"},
     {"labels", "latency", "files"},
     {"types", "config", "metrics"},
     {"geometry", "image_files", "messages", "model", "datasets"},
     {"images"},
-    {"fit", "visualise", "video", "simulate", "backends"},
-    {"evaluation"},
+    {"fit", "visualise", "birds_eye", "video", "simulate", "backends", "perception"},
+    {"surroundings", "evaluation"},
     {"pipeline"},
     {"outputs", "bag", "bench"},
     {"sources"},

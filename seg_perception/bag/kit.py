@@ -68,6 +68,14 @@ class RosbagsKit:
         """A float64 array."""
         return np.asarray(values, np.float64)
 
+    def int8_sequence(self, values: np.ndarray) -> np.ndarray:
+        """The array itself."""
+        return values
+
+    def float32_sequence(self, values: np.ndarray) -> np.ndarray:
+        """The array itself."""
+        return values
+
     def knows(self, type_name: str) -> bool:
         """Is the type's definition known without the bag?"""
         return type_name in self._store.types

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seg_perception.config import PipelineConfig
 
-__all__ = ["LATCHED_QOS", "frame_qos"]
+__all__ = ["LATCHED_QOS", "TF_QOS", "frame_qos"]
 
 _FOREVER = "\n    sec: 9223372036\n    nsec: 854775807"
 
@@ -20,6 +20,10 @@ def _text(depth: int, reliable: bool, latched: bool) -> str:
 
 LATCHED_QOS = _text(depth=1, reliable=True, latched=True)
 """Reliable, transient local: what the node gives label_info."""
+
+
+TF_QOS = _text(depth=100, reliable=True, latched=False)
+"""What everybody gives /tf."""
 
 
 def frame_qos(config: PipelineConfig) -> str:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from seg_perception.bag.copying import InputCopy, NewTopics
 from seg_perception.bag.kit import RosbagsKit
 from seg_perception.bag.mcap_writer import McapWriter
-from seg_perception.bag.qos import LATCHED_QOS, frame_qos
+from seg_perception.bag.qos import LATCHED_QOS, TF_QOS, frame_qos
 from seg_perception.bag.reader import Bag
 from seg_perception.bag.records import RawMessage
 from seg_perception.bag.topics import CameraTopics, FrameReader
+from seg_perception.bag.transforms import BagTransforms
 from seg_perception.errors import BackendError, BagError, ConfigError, FrameError, SegPerceptionError
-from seg_perception.messages import LABEL_INFO, label_info_message
+from seg_perception.messages import LABEL_INFO, TF_MESSAGE, label_info_message, tf_message
 from seg_perception.outputs import LABEL_INFO_TOPIC, OUTPUTS, wanted_for
 from seg_perception.pipeline import Pipeline
 from seg_perception.types import Perception
@@ -73,6 +74,7 @@ class ReplayResult:
         read: images seen.
         published: images whose results were written.
         failed: images without results, by reason.
+        unlocated: images whose results lack what is in metres, by reason.
         first_error: the first message of each reason.
         copied: messages of the input that were kept.
         stages_ms: times of every published image, by stage, milliseconds.
@@ -82,6 +84,7 @@ class ReplayResult:
     read: int = 0
     published: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    unlocated: Counter[str] = field(default_factory=Counter)
     first_error: dict[str, str] = field(default_factory=dict)
     copied: int = 0
     stages_ms: dict[str, list[float]] = field(default_factory=dict)
@@ -124,6 +127,9 @@ class Replay:
         self._results = NewTopics(writer, self._kit)
         reader = FrameReader(self._bag, self._topics, self._kit)
         copy = self._input_copy(writer)
+        transforms = self._pipeline.transforms
+        transforms.close()  # nothing comes by waiting: what a live node would hear in time is fed ahead
+        heard = BagTransforms(self._bag, self._kit, transforms, self._pipeline.config.tf_wait_ms / 1e3)
         for count, message in enumerate(self._bag.messages(None if copy else reader.topics)):
             if reader.is_image(message) and result.read == self._options.limit:
                 break
@@ -134,6 +140,7 @@ class Replay:
             if reader.is_camera_info(message):
                 reader.see_camera_info(message)
             elif reader.is_image(message):
+                heard.advance(message.log_ns)
                 self._process(message, reader, (time.perf_counter() - before_s) * 1e3)
                 on_image(result.read)
                 before_s = time.perf_counter()
@@ -168,6 +175,10 @@ class Replay:
         self._result.read += 1
         try:
             seen = self._pipeline.process(reader.frame(message), self._wanted)
+            if seen.ground_problem is not None:
+                reason, text = seen.ground_problem
+                self._result.unlocated[reason] += 1
+                self._result.first_error.setdefault(reason, text)
             write_ms = self._publish(seen, message.log_ns)
         except FrameError as exc:
             self._fail(exc.reason, exc)
@@ -203,6 +214,9 @@ class Replay:
             try:
                 message = output.build(self._kit, seen, self._pipeline.config)
                 if message is not None:
+                    transforms = output.transforms(seen)
+                    if transforms:
+                        self._results.send("/tf", TF_MESSAGE, tf_message(self._kit, transforms), log_ns, TF_QOS)
                     self._results.send(self._topic(output.name), output.type_name, message, log_ns, qos)
             except FrameError as exc:
                 refused = exc

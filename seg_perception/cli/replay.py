@@ -99,6 +99,8 @@ def _summary(result: ReplayResult, bag: Bag, topics: CameraTopics, output: Path)
     lines = [f"{result.read} images read from {topics.image.topic}, {result.published} published, {failed} failed"]
     for reason, count in sorted(result.failed.items()):
         lines.append(f"  {count} x {reason}: {result.first_error[reason]}")
+    for reason, count in sorted(result.unlocated.items()):
+        lines.append(f"  {count} without drivable grid and boundary, {reason}: {result.first_error[reason]}")
     if bag.losses:
         lines += ["lost in the input:", *(f"  {loss}" for loss in bag.losses)]
     if result.published:

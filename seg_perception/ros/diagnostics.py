@@ -18,14 +18,18 @@ from seg_perception.latency import FrameCounts
 from seg_perception.pipeline import Pipeline
 from seg_perception.ros import dds
 from seg_perception.ros.stream import CameraStream
+from seg_perception.ros.transforms import TransformListener
 
-__all__ = ["ERROR", "OK", "WARN", "CameraReporter", "Status", "model_status"]
+__all__ = ["ERROR", "OK", "WARN", "CameraReporter", "Status", "model_status", "transform_values"]
 
 OK, WARN, ERROR = 0, 1, 2
 """diagnostic_msgs/DiagnosticStatus levels."""
 
 Status = tuple[int, str, str, str, Mapping[str, str]]
 """Level, name, message, hardware_id and values: a row of `messages.diagnostics_message`."""
+
+_OPTICAL = "optical"
+"""What REP 103 has in the name of every optical frame."""
 
 _FUTURE_MS = 50.0
 """Stamps further ahead than this are no jitter: the clocks differ."""
@@ -38,7 +42,7 @@ class _Period:
     Attributes:
         seconds: between them.
         received, published, late, idle: frames in that time.
-        failed: by reason, in that time.
+        failed, unlocated: by reason, in that time.
     """
 
     seconds: float
@@ -47,18 +51,24 @@ class _Period:
     late: int
     idle: int
     failed: Mapping[str, int]
+    unlocated: Mapping[str, int]
 
     @classmethod
     def between(cls, before: FrameCounts, after: FrameCounts, seconds: float) -> _Period:
-        failed = {reason: n - before.failed.get(reason, 0) for reason, n in after.failed.items()}
         return cls(
             max(seconds, 1e-6),
             after.received - before.received,
             after.published - before.published,
             after.late - before.late,
             after.idle - before.idle,
-            {reason: n for reason, n in failed.items() if n},
+            _more(before.failed, after.failed),
+            _more(before.unlocated, after.unlocated),
         )
+
+
+def _more(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """What was added, without what was not."""
+    return {reason: n - before.get(reason, 0) for reason, n in after.items() if n > before.get(reason, 0)}
 
 
 class CameraReporter:
@@ -95,9 +105,18 @@ class CameraReporter:
             return ERROR, f"an image is being processed since {busy_s:.1f} s: the engine is far too slow, or hangs"
         if period.failed:
             return self._failures(period)
+        if period.unlocated:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(period.unlocated.items()))
+            return WARN, f"masks go out, but nothing in metres ({reasons}); last: {self._stream.last_ground_error}"
         if period.late:
             late = f"{period.late} of {period.published} masks older than {config.deadline_ms:g} ms"
             return WARN, f"{late}; see the stages' times for where it goes"
+        frame_id = self._stream.last_frame_id
+        if frame_id and _OPTICAL not in frame_id and _uses_tf(config, self._stream.name):
+            return WARN, (
+                f"images have the frame_id {frame_id!r}, taken for an optical frame (REP 103: z forward, x right); if "
+                "it is one, call it ..._optical_frame, else correct it in the camera's driver"
+            )
         if not self._stream.monitor.counts().received:
             return OK, "waiting for the first image"
         if period.idle and not period.published:
@@ -152,6 +171,7 @@ class CameraReporter:
             "idle": str(counts.idle),
             "late": str(counts.late),
             **{f"failed/{reason}": str(n) for reason, n in sorted(counts.failed.items())},
+            **{f"without_metres/{reason}": str(n) for reason, n in sorted(counts.unlocated.items())},
             "images_per_s": f"{period.received / period.seconds:.2f}",
             "masks_per_s": f"{period.published / period.seconds:.2f}",
         }
@@ -160,6 +180,10 @@ class CameraReporter:
                 values[f"{stage}_{which}_ms"] = f"{value:.2f}"
         values["last_error"] = self._stream.last_error or "none"
         return values
+
+
+def _uses_tf(config: PipelineConfig, camera: str) -> bool:
+    return any(c.name == camera and c.pose_source == "tf" for c in config.camera_configs)
 
 
 def _remedy() -> str:
@@ -173,6 +197,14 @@ def _remedy() -> str:
         "Fast DDS loses large images without the shared-memory profile, which the camera's process needs as well as "
         f"this one{here}: set {variable}={profile or dds.PROFILE_FILE} for it and start it again"
     )
+
+
+def transform_values(listener: TransformListener | None) -> dict[str, str]:
+    """What became of the transforms that were heard."""
+    if listener is None:
+        return {}
+    values = {"transforms_received": str(listener.received), "transforms_refused": str(listener.refused)}
+    return {**values, "last_transform_error": listener.last_error} if listener.last_error else values
 
 
 def model_status(name: str, state: str, pipeline: Pipeline | None, config: PipelineConfig, error: str) -> Status:

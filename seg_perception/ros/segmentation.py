@@ -16,10 +16,11 @@ from seg_perception.messages import DIAGNOSTIC_ARRAY, LABEL_INFO, diagnostics_me
 from seg_perception.outputs import LABEL_INFO_TOPIC
 from seg_perception.pipeline import Pipeline
 from seg_perception.ros import params
-from seg_perception.ros.diagnostics import CameraReporter, model_status
+from seg_perception.ros.diagnostics import CameraReporter, model_status, transform_values
 from seg_perception.ros.inference import InferenceThread
 from seg_perception.ros.kit import RclpyKit, message_class
 from seg_perception.ros.stream import CameraStream
+from seg_perception.ros.transforms import TransformListener
 
 __all__ = ["SegmentationNode"]
 
@@ -49,6 +50,7 @@ class SegmentationNode(LifecycleNode):
         self._streams: dict[str, CameraStream] = {}
         self._reporters: dict[str, CameraReporter] = {}
         self._thread: InferenceThread | None = None
+        self._transforms: TransformListener | None = None
         self._label_info: Any = None
         self.config = params.declare(self)
         for name in params.unknown_overrides(self):
@@ -130,6 +132,8 @@ class SegmentationNode(LifecycleNode):
         self._pipeline = pipeline = Pipeline(self.config)
         warm_up = f"warm-up {pipeline.warm_up_ms:.1f} ms" if pipeline.warm_up_ms else "no warm-up"
         self.get_logger().info(f"{pipeline.backend.description}; {warm_up}")
+        if any(camera.pose_source == "tf" for camera in self.config.camera_configs):
+            self._transforms = TransformListener(self, pipeline.transforms)
         for camera in self.config.camera_configs:
             self._streams[camera.name] = stream = CameraStream(self, self.config, camera)
             self._reporters[camera.name] = CameraReporter(self, stream)
@@ -144,6 +148,8 @@ class SegmentationNode(LifecycleNode):
         assert self._pipeline is not None
         now_ns = self.get_clock().now().nanoseconds
         self._label_info.publish(label_info_message(self._kit, now_ns, "", self._pipeline.labels))
+        if self._transforms is not None:
+            self._transforms.listen()
         self._thread = InferenceThread(self._pipeline, self._streams, self.get_logger())
         self._thread.start()
         for stream in self._streams.values():
@@ -151,6 +157,8 @@ class SegmentationNode(LifecycleNode):
 
     def _halt(self) -> None:
         """Stop processing; does no harm where nothing runs."""
+        if self._transforms is not None:
+            self._transforms.mute()
         if self._thread is not None:
             self._thread.stop()
             self._thread = None
@@ -160,7 +168,7 @@ class SegmentationNode(LifecycleNode):
         self._halt()
         for stream in self._streams.values():
             stream.close()
-        self._streams, self._reporters = {}, {}
+        self._streams, self._reporters, self._transforms = {}, {}, None
         if self._label_info is not None:
             self.destroy_lifecycle_publisher(self._label_info)
             self._label_info = None
@@ -170,15 +178,17 @@ class SegmentationNode(LifecycleNode):
 
     def _reconfigure(self, config: PipelineConfig) -> None:
         """Parameters changed while running: from the next frame on."""
-        self.config = config
         if self._pipeline is not None:
             self._pipeline.configure(config)
+        self.config = config
 
     def _report(self) -> None:
         name = self.get_fully_qualified_name().lstrip("/")
         rows = [model_status(f"{name}: model", self.state, self._pipeline, self.config, self._error)]
+        transforms = transform_values(self._transforms)
         for camera, reporter in self._reporters.items():
-            rows.append(reporter.status(f"{name}: {camera}", self.state, self.config))
+            level, title, text, hardware, values = reporter.status(f"{name}: {camera}", self.state, self.config)
+            rows.append((level, title, text, hardware, {**values, **transforms}))
         self._diagnostics.publish(diagnostics_message(self._kit, self.get_clock().now().nanoseconds, rows))
 
     def _answer_impossible_transitions(self) -> None:

@@ -14,13 +14,25 @@ from rclpy.subscription import Subscription
 from seg_perception.config import CameraConfig, PipelineConfig
 from seg_perception.errors import FrameError
 from seg_perception.latency import LatencyMonitor
-from seg_perception.messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, camera_of, frame_of_compressed, frame_of_image
+from seg_perception.messages import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    TF_MESSAGE,
+    camera_of,
+    frame_of_compressed,
+    frame_of_image,
+    tf_message,
+)
 from seg_perception.outputs import OUTPUTS, Output, wanted_for
 from seg_perception.pipeline import Pipeline
 from seg_perception.ros.kit import RclpyKit, message_class
 from seg_perception.types import CameraInfo, Perception
 
 __all__ = ["CameraStream", "Waiting", "output_qos"]
+
+_TF_DEPTH = 100
+"""tf2's."""
 
 _RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
 
@@ -65,6 +77,8 @@ class CameraStream:
         busy_since_s: time.monotonic() since when an image is being processed; None while none is.
         last_image: size and encoding of the last image, for people.
         last_error: text of the last failure.
+        last_frame_id: of the last image from which something in metres was asked; empty if there was none.
+        last_ground_error: why the last frame that had to do without metres had to.
     """
 
     def __init__(self, node: LifecycleNode, config: PipelineConfig, camera: CameraConfig) -> None:
@@ -73,6 +87,7 @@ class CameraStream:
         self.last_image_s = time.monotonic()
         self.busy_since_s: float | None = None
         self.last_image, self.last_error = "", ""
+        self.last_frame_id, self.last_ground_error = "", ""
         prefix = f"{camera.name}/" if len(config.cameras) > 1 else ""
         self._compressed = camera.transport == "compressed"
         self.image_type = COMPRESSED_IMAGE if self._compressed else IMAGE
@@ -89,6 +104,8 @@ class CameraStream:
             topic = f"~/{prefix}{output.name}"
             publisher = node.create_lifecycle_publisher(message_class(output.type_name), topic, output_qos(config))
             self._publishers.append((output, publisher))
+        tf_qos = _qos("reliable", _TF_DEPTH)
+        self._tf_publisher = node.create_lifecycle_publisher(message_class(TF_MESSAGE), "/tf", tf_qos)
 
     def listen(self, put: Callable[[str, Waiting], bool]) -> None:
         """Subscribe; `put` takes each image and says whether one was lost by it."""
@@ -120,6 +137,8 @@ class CameraStream:
         self.mute()
         for _, publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
+        if self._publishers:
+            self._node.destroy_lifecycle_publisher(self._tf_publisher)
         self._publishers = []
 
     def process(self, waiting: Waiting, pipeline: Pipeline) -> None:
@@ -137,7 +156,12 @@ class CameraStream:
         frame_of = frame_of_compressed if self._compressed else frame_of_image
         frame = frame_of(waiting.message, self._camera_info)
         self.last_image = _describe(waiting.message, self._compressed)
-        seen = pipeline.process(frame, wanted_for([output.name for output, _ in heard]), self.name)
+        wanted = wanted_for([output.name for output, _ in heard])
+        seen = pipeline.process(frame, wanted, self.name)
+        self.last_frame_id = frame.frame_id if wanted.in_metres else ""
+        if seen.ground_problem is not None:
+            reason, self.last_ground_error = seen.ground_problem
+            self.monitor.unlocated(reason)
         publishing_s = time.monotonic()
         age_ms = self._publish(seen, heard, pipeline.config)
         stages = dict(seen.stage_ms)
@@ -163,6 +187,9 @@ class CameraStream:
                 refused = exc
                 continue
             if message is not None:
+                transforms = output.transforms(seen)
+                if transforms:
+                    self._tf_publisher.publish(tf_message(self._kit, transforms))
                 publisher.publish(message)
             if age_ms is None:
                 age_ms = self._age_ms(seen.stamp_ns)

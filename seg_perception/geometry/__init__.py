@@ -1,0 +1,1 @@
+"""Where things are: transforms between frames, camera models, the ground."""

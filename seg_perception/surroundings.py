@@ -1,0 +1,130 @@
+"""From a class map to the ground in metres, for one camera. What changes seldom is made anew only when it does."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from seg_perception.config import CameraConfig, PipelineConfig
+from seg_perception.errors import GeometryError
+from seg_perception.fit import Fit
+from seg_perception.geometry.camera import CameraModel
+from seg_perception.geometry.ground import GridSpec, GroundCamera
+from seg_perception.geometry.transform_buffer import TransformBuffer
+from seg_perception.geometry.transforms import OPTICAL_FROM_BODY, rotation_of_rpy
+from seg_perception.perception.drivable import FanSpec, GroundTables
+from seg_perception.perception.smoothing import GridSmoother
+from seg_perception.types import CameraInfo, DrivableGround, Frame, Grid
+
+__all__ = ["Surroundings", "footprint_frame"]
+
+
+def footprint_frame(camera: str) -> str:
+    """Name of the frame on the ground below a camera."""
+    return f"{camera}_footprint"
+
+
+class Surroundings:
+    """The ground as one camera sees it, frame after frame. One thread uses it.
+
+    Args:
+        transforms: where the camera is, with `pose_source: tf`.
+    """
+
+    def __init__(self, transforms: TransformBuffer) -> None:
+        self._transforms = transforms
+        self._camera: tuple[tuple[object, ...], CameraModel] | None = None
+        self._tables: tuple[tuple[object, ...], GroundTables] | None = None
+        self._smoother = GridSmoother()
+
+    def see(
+        self,
+        frame: Frame,
+        class_ids: np.ndarray,
+        fit: Fit,
+        role_of_class: np.ndarray,
+        config: PipelineConfig,
+        camera: CameraConfig,
+        grid: bool,
+        boundary: bool,
+    ) -> DrivableGround:
+        """What is asked about the ground in this frame.
+
+        Args:
+            class_ids: the model's class map, uint8 `[rows, columns]`.
+            fit: how the image met the model.
+            role_of_class: `roles.role_table`.
+            grid, boundary: what is asked.
+
+        Raises:
+            GeometryError: calibration or pose are missing or make no sense; the reason names which.
+        """
+        model = self._model(frame.camera, fit.camera_hw, camera.rectified)
+        pose = self._pose(frame, config, camera)
+        tables = self._tables_for(model, pose, fit, class_ids.shape, config)
+        tables.read(class_ids, role_of_class)
+        return DrivableGround(
+            frame_id=config.ground_frame,
+            footprint_frame_id=footprint_frame(camera.name),
+            ground_from_footprint=_footprint(tables.ground),
+            grid=self._grid(tables, frame.stamp_ns, config) if grid else None,
+            boundary=tables.boundary() if boundary else None,
+        )
+
+    def _model(self, info: CameraInfo | None, image_hw: tuple[int, int], rectified: bool) -> CameraModel:
+        if info is None:
+            raise GeometryError(
+                "no_camera_info", "no camera_info has come for the images; publish it beside them, or remap camera_info"
+            )
+        key = (CameraModel.key_of(info), image_hw, rectified)
+        if self._camera is None or self._camera[0] != key:
+            self._camera = (key, CameraModel.of(info, image_hw, rectified))
+        return self._camera[1]
+
+    def _pose(self, frame: Frame, config: PipelineConfig, camera: CameraConfig) -> np.ndarray:
+        """ground_from_optical, float64 `[4, 4]`."""
+        if camera.pose_source == "tf":
+            return self._transforms.wait(
+                config.ground_frame, frame.frame_id, frame.stamp_ns, timeout_s=config.tf_wait_ms / 1e3
+            )
+        pose = np.eye(4)
+        pose[:3, :3] = rotation_of_rpy(*camera.rotation_rpy_rad) @ OPTICAL_FROM_BODY.T
+        pose[:3, 3] = camera.position_m
+        return pose
+
+    def _tables_for(
+        self, model: CameraModel, pose: np.ndarray, fit: Fit, cells_hw: tuple[int, ...], config: PipelineConfig
+    ) -> GroundTables:
+        spec = GridSpec(_pair(config.grid_x_m), _pair(config.grid_y_m), config.grid_resolution_m)
+        fan = FanSpec(math.radians(config.boundary_step_deg), config.boundary_range_m)
+        onto = fit.class_map((cells_hw[0], cells_hw[1]))
+        key = (id(model), onto, spec, fan, config.contact_depth_m)
+        if self._tables is not None and self._tables[0] == key:
+            tables = self._tables[1]
+            ground = tables.ground
+            if ground.ground_z_m != config.ground_height_m or not np.array_equal(ground.pose, pose):
+                tables.move(GroundCamera(model, pose, config.ground_height_m))
+            return tables
+        ground = GroundCamera(model, pose, config.ground_height_m)
+        self._tables = (key, GroundTables(ground, onto, spec, fan, config.contact_depth_m))
+        return self._tables[1]
+
+    def _grid(self, tables: GroundTables, stamp_ns: int, config: PipelineConfig) -> Grid:
+        values = tables.grid(config.caution_value)
+        if config.grid_smoothing_s:
+            values = self._smoother.smooth(values, stamp_ns, config.grid_smoothing_s)
+        return Grid(values, config.grid_x_m[0], config.grid_y_m[0], config.grid_resolution_m)
+
+
+def _pair(values: tuple[float, ...]) -> tuple[float, float]:
+    return values[0], values[1]
+
+
+def _footprint(ground: GroundCamera) -> np.ndarray:
+    """ground_from_footprint, float64 `[4, 4]`."""
+    c, s = math.cos(ground.heading_rad), math.sin(ground.heading_rad)
+    pose = np.eye(4)
+    pose[:2, :2] = ((c, -s), (s, c))
+    pose[:3, 3] = (*ground.foot, ground.ground_z_m)
+    return pose
