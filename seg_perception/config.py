@@ -221,6 +221,9 @@ class PipelineConfig:
     )  # fmt: skip
     output_depth: int = _param(1, "Queue of what is published.", minimum=1, maximum=1000, read_only=True)
     overlay_opacity: float = _param(0.5, "Share of the class colour in the overlay, 0 to 1.", minimum=0.0, maximum=1.0)
+    overlay_boundary: bool = _param(
+        True, "Draw into the overlay where drivable ground ends, when calibration and pose are known."
+    )
     jpeg_quality: int = _param(80, "JPEG quality of ~/overlay/compressed.", minimum=1, maximum=100)
     png_level: int = _param(1, "zlib level of ~/mask/compressed, 0 to 9; it is lossless always.", minimum=0, maximum=9)
     max_image_mpx: float = _param(64.0, "Larger images are refused, in million pixels.", minimum=0.01, maximum=1000.0)
@@ -291,7 +294,7 @@ class PipelineConfig:
     )
     boundary_range_m: float = _param(30.0, "How far ~/drivable/boundary looks, metres.", minimum=1.0, maximum=200.0)
     boundary_step_deg: float = _param(
-        0.25, "Angle between two ranges of ~/drivable/boundary, degrees.", minimum=0.05, maximum=10.0
+        0.5, "Angle between two ranges of ~/drivable/boundary, degrees.", minimum=0.05, maximum=10.0
     )
     camera_configs: tuple[CameraConfig, ...] = (CameraConfig(),)
 

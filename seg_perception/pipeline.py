@@ -16,7 +16,7 @@ from seg_perception.perception.drivable import drivable_mask
 from seg_perception.perception.roles import role_table
 from seg_perception.surroundings import Surroundings
 from seg_perception.types import DrivableGround, Frame, Heads, Perception, Segmentation
-from seg_perception.visualise import overlay
+from seg_perception.visualise import draw_boundary, overlay
 
 __all__ = ["Pipeline", "Wanted"]
 
@@ -124,17 +124,18 @@ class Pipeline:
             if wanted.confidence and heads.confidence is not None:
                 confidence = fit.to_camera(heads.confidence, outside=0)
             clock.lap("masks")
+            ground, problem = self._ground(frame, heads, fit, settings, wanted)
+            if wanted.drivable_mask and class_ids is not None:
+                drivable = drivable_mask(class_ids, roles)
+            if wanted.drivable:
+                clock.lap("drivable")
             if wanted.overlay:
                 full = class_ids if fit.output_hw == fit.camera_hw else None
                 full = fit.at_camera_size(heads.class_ids) if full is None else full
                 painted = overlay(image, full, self.labels.palette, config.overlay_opacity)
+                if ground is not None and ground.boundary_px is not None:
+                    painted = draw_boundary(painted, ground.boundary_px)
                 clock.lap("overlay")
-            if wanted.drivable:
-                drivable = drivable_mask(class_ids, roles) if wanted.drivable_mask and class_ids is not None else None
-                ground, problem = (
-                    self._ground(frame, heads, fit, settings, wanted) if wanted.in_metres else (None, None)
-                )
-                clock.lap("drivable")
         return Perception(
             stamp_ns=frame.stamp_ns,
             frame_id=frame.frame_id,
@@ -151,14 +152,21 @@ class Pipeline:
     def _ground(
         self, frame: Frame, heads: Heads, fit: Fit, camera: CameraConfig, wanted: Wanted
     ) -> tuple[DrivableGround | None, tuple[str, str] | None]:
-        """What is asked in metres, or why it cannot be said; the masks do not suffer from it."""
+        """What is asked in metres, or why it cannot be said; the masks do not suffer from it.
+
+        The overlay takes what can be had without waiting, and does not complain.
+        """
         config, roles = self._settings
-        surroundings = self._surroundings[camera.name]
+        drawn = wanted.overlay and config.overlay_boundary
+        if not (wanted.in_metres or drawn):
+            return None, None
+        wait_s = config.tf_wait_ms / 1e3 if wanted.in_metres else 0.0
+        asked = wanted.grid, wanted.boundary or drawn
         try:
-            ground = surroundings.see(frame, heads.class_ids, fit, roles, config, camera, wanted.grid, wanted.boundary)
+            surroundings = self._surroundings[camera.name]
+            return surroundings.see(frame, heads.class_ids, fit, roles, config, camera, *asked, wait_s, drawn), None
         except GeometryError as exc:
-            return None, (exc.reason, str(exc))
-        return ground, None
+            return None, (exc.reason, str(exc)) if wanted.in_metres else None
 
     @staticmethod
     def _camera(config: PipelineConfig, name: str) -> CameraConfig:

@@ -15,7 +15,7 @@ from seg_perception.geometry.transform_buffer import TransformBuffer
 from seg_perception.geometry.transforms import OPTICAL_FROM_BODY, rotation_of_rpy
 from seg_perception.perception.drivable import FanSpec, GroundTables
 from seg_perception.perception.smoothing import GridSmoother
-from seg_perception.types import CameraInfo, DrivableGround, Frame, Grid
+from seg_perception.types import Boundary, CameraInfo, DrivableGround, Frame, Grid
 
 __all__ = ["Surroundings", "footprint_frame"]
 
@@ -48,6 +48,8 @@ class Surroundings:
         camera: CameraConfig,
         grid: bool,
         boundary: bool,
+        wait_s: float,
+        for_picture: bool = False,
     ) -> DrivableGround:
         """What is asked about the ground in this frame.
 
@@ -56,20 +58,24 @@ class Surroundings:
             fit: how the image met the model.
             role_of_class: `roles.role_table`.
             grid, boundary: what is asked.
+            wait_s: for the transform at the image's stamp.
+            for_picture: fill `boundary_px`.
 
         Raises:
             GeometryError: calibration or pose are missing or make no sense; the reason names which.
         """
         model = self._model(frame.camera, fit.camera_hw, camera.rectified)
-        pose = self._pose(frame, config, camera)
+        pose = self._pose(frame, config, camera, wait_s)
         tables = self._tables_for(model, pose, fit, class_ids.shape, config)
         tables.read(class_ids, role_of_class)
+        free = tables.boundary() if boundary else None
         return DrivableGround(
             frame_id=config.ground_frame,
             footprint_frame_id=footprint_frame(camera.name),
             ground_from_footprint=_footprint(tables.ground),
             grid=self._grid(tables, frame.stamp_ns, config) if grid else None,
-            boundary=tables.boundary() if boundary else None,
+            boundary=free,
+            boundary_px=_ends_px(tables.ground, free) if free and for_picture else None,
         )
 
     def _model(self, info: CameraInfo | None, image_hw: tuple[int, int], rectified: bool) -> CameraModel:
@@ -82,12 +88,10 @@ class Surroundings:
             self._camera = (key, CameraModel.of(info, image_hw, rectified))
         return self._camera[1]
 
-    def _pose(self, frame: Frame, config: PipelineConfig, camera: CameraConfig) -> np.ndarray:
+    def _pose(self, frame: Frame, config: PipelineConfig, camera: CameraConfig, wait_s: float) -> np.ndarray:
         """ground_from_optical, float64 `[4, 4]`."""
         if camera.pose_source == "tf":
-            return self._transforms.wait(
-                config.ground_frame, frame.frame_id, frame.stamp_ns, timeout_s=config.tf_wait_ms / 1e3
-            )
+            return self._transforms.wait(config.ground_frame, frame.frame_id, frame.stamp_ns, timeout_s=wait_s)
         pose = np.eye(4)
         pose[:3, :3] = rotation_of_rpy(*camera.rotation_rpy_rad) @ OPTICAL_FROM_BODY.T
         pose[:3, 3] = camera.position_m
@@ -119,6 +123,13 @@ class Surroundings:
 
 def _pair(values: tuple[float, ...]) -> tuple[float, float]:
     return values[0], values[1]
+
+
+def _ends_px(ground: GroundCamera, boundary: Boundary) -> np.ndarray:
+    """Where the boundary's finite ranges end on the camera's image, float64 `[B, 2]`; NaN for the others."""
+    ranges = np.where(np.isfinite(boundary.ranges_m), boundary.ranges_m, np.nan)[:, None]
+    bearings = boundary.bearings_rad + ground.heading_rad
+    return ground.project(ground.foot + ranges * np.stack([np.cos(bearings), np.sin(bearings)], -1))
 
 
 def _footprint(ground: GroundCamera) -> np.ndarray:

@@ -247,8 +247,8 @@ class DrivableGround:
         footprint_frame_id: the camera's vertical projection on the ground, x along its heading; the boundary's frame.
         ground_from_footprint: float64 `[4, 4]`.
         grid, boundary: None if nobody asked.
-        boundary_px: float64 `[B, 2]`, (column, row) on the camera's image where the boundary's finite ranges end, NaN for
-            the others; None without a boundary.
+        boundary_px: float64 `[B, 2]`, (column, row) on the camera's image where the boundary's finite ranges end, NaN
+            for the others; None without a boundary.
     """
 
     frame_id: str

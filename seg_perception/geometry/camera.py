@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from seg_perception.errors import GeometryError
-from seg_perception.geometry.distortion import Distortion
+from seg_perception.geometry.distortion import Distortion, TabulatedLens
 from seg_perception.types import CameraInfo
 
 __all__ = ["CameraModel"]
@@ -120,6 +120,12 @@ class CameraModel:
         (low_x, low_y), (high_x, high_y) = self.edge_rays[:, :2].min(axis=0), self.edge_rays[:, :2].max(axis=0)
         room = 0.02 * max(high_x - low_x, high_y - low_y)
         return float(low_x - room), float(high_x + room), float(low_y - room), float(high_y + room)
+
+    @cached_property
+    def tabulated_lens(self) -> TabulatedLens:
+        """The lens for all that can be in the image."""
+        low_x, high_x, low_y, high_y = self.ideal_bounds
+        return self.lens.tabulated(math.hypot(max(-low_x, high_x), max(-low_y, high_y)))
 
     def sees(self, pixels: np.ndarray) -> np.ndarray:
         """Bool `[...]`: which pixels `[..., 2]` lie on the image; NaN does not."""

@@ -17,7 +17,7 @@ import numpy as np
 from seg_perception.errors import GeometryError
 from seg_perception.geometry.camera import CameraModel
 
-__all__ = ["Axis", "ClassMap", "GridCells", "GridSpec", "GroundCamera"]
+__all__ = ["Axis", "ClassMap", "GridSpec", "GroundCamera"]
 
 _NEAREST_DEPTH = 1e-6
 """Places must be in front of the camera; what is at its very lens does not matter."""
@@ -84,20 +84,6 @@ class GridSpec:
         return x, y
 
 
-@dataclass(frozen=True)
-class GridCells:
-    """Where a camera sees the cells of a grid.
-
-    Attributes:
-        here: int32 `[rows, columns]`, where their centres are seen: indices into the flattened class map; its size
-            where they are not.
-        nearer: the same of a place nearer to the camera.
-    """
-
-    here: np.ndarray
-    nearer: np.ndarray
-
-
 class GroundCamera:
     """A camera at its place over the ground.
 
@@ -149,39 +135,43 @@ class GroundCamera:
         drop = np.where(directions[..., 2] < 0, -directions[..., 2], np.nan)
         return self.pose[:2, 3] + directions[..., :2] * (self.eye_height_m / drop)[..., None]
 
-    def grid_cells(self, grid: GridSpec, onto: ClassMap, nearer_m: float, reuse: GridCells | None = None) -> GridCells:
-        """Which cell of the class map shows each cell of the grid, by its centre; and `nearer_m` nearer to the foot.
+    def grid_cells(self, grid: GridSpec, onto: ClassMap, out: np.ndarray) -> None:
+        """Which cell of the class map shows the centre of each cell of the grid.
 
         Args:
-            reuse: of the same grid, no longer needed: its memory is written over, which is quicker than new memory.
+            out: int32 `[rows, columns]`, is filled with indices into the flattened map; `onto.size` where nothing is
+                seen.
         """
         x, y = grid.centres()
         across = [(a * x + c).astype(np.float32) for a, _, c in self._rows.tolist()]
         away = [(b * y).astype(np.float32) for b in self._rows[:, 1].tolist()]
-        foot = (self._rows @ (*self.foot, 1.0)).astype(np.float32)
-        x2, y2 = ((x - self.foot[0]) ** 2).astype(np.float32), ((y - self.foot[1]) ** 2).astype(np.float32)
-        into = reuse or GridCells(*np.empty((2, len(y), len(x)), np.int32))
         begins, ends = self._columns_in_view(x, y)
         for rows in _strips(len(y), len(x)):
             columns = slice(int(begins[rows].min()), int(ends[rows].max()))
-            for cells in (into.here, into.nearer):
-                cells[rows, : columns.start] = cells[rows, columns.stop :] = onto.size
-            if columns.start >= columns.stop:
-                continue
-            parts = [np.add.outer(along_y[rows], along_x[columns]) for along_y, along_x in zip(away, across)]
-            share = np.add.outer(y2[rows], x2[columns])
-            np.sqrt(share, out=share)
-            np.maximum(share, np.float32(nearer_m), out=share)  # what would lie behind the foot is the foot
-            np.divide(np.float32(nearer_m), share, out=share)
-            moved = []
-            for part, at_foot in zip(parts, foot):
-                step = at_foot - part
-                step *= share
-                step += part
-                moved.append(step)
-            self._see(parts, onto, into.here[rows, columns])
-            self._see(moved, onto, into.nearer[rows, columns])
-        return into
+            out[rows, : columns.start] = out[rows, columns.stop :] = onto.size
+            if columns.start < columns.stop:
+                parts = [np.add.outer(along_y[rows], along_x[columns]) for along_y, along_x in zip(away, across)]
+                self._see(parts, onto, out[rows, columns])
+
+    def cells_nearer(self, grid: GridSpec, which: np.ndarray, onto: ClassMap, nearer_m: float) -> np.ndarray:
+        """Which cell of the class map shows the place so much nearer to the foot than the centre of a grid's cell.
+
+        Args:
+            which: intp `[n]`, indices into the flattened grid.
+            nearer_m: more than the whole distance is the foot itself.
+
+        Returns:
+            int32 `[n]`, as `grid_cells`.
+        """
+        x, y = grid.centres()
+        rows, columns = np.divmod(which, len(x))
+        away_x, away_y = x[columns] - self.foot[0], y[rows] - self.foot[1]
+        share = 1 - nearer_m / np.maximum(np.sqrt(away_x**2 + away_y**2), nearer_m)
+        place_x, place_y = self.foot[0] + away_x * share, self.foot[1] + away_y * share
+        parts = [(a * place_x + b * place_y + c).astype(np.float32) for a, b, c in self._rows.tolist()]
+        out = np.empty(len(which), np.int32)
+        self._see(parts, onto, out)
+        return out
 
     def _columns_in_view(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For every row of a grid the columns, first and last + 1, outside which it is not in the image for certain.
@@ -206,15 +196,13 @@ class GroundCamera:
         begins = np.clip(np.searchsorted(x, first) - 1, 0, len(x))
         return begins, np.maximum(begins, np.clip(np.searchsorted(x, last) + 1, 0, len(x)))
 
-    def fan_cells(self, bearings_rad: np.ndarray, inverse_range: np.ndarray, onto: ClassMap) -> np.ndarray:
+    def fan_cells(self, bearings_rad: np.ndarray, inverse_range: np.ndarray, onto: ClassMap, out: np.ndarray) -> None:
         """Which cell of the class map shows the ground at each bearing and distance from the foot.
 
         Args:
             bearings_rad: `[B]`, from the ground frame's x axis, counter-clockwise.
             inverse_range: `[R]`, 1/m, above 0.
-
-        Returns:
-            int32 `[B, R]`, indices into the flattened map; `onto.size` where nothing is seen.
+            out: int32 `[B, R]`, is filled with indices into the flattened map; `onto.size` where nothing is seen.
         """
         rows = self._rows
         along = np.cos(bearings_rad)[:, None] * rows[:, 0] + np.sin(bearings_rad)[:, None] * rows[:, 1]
@@ -222,24 +210,20 @@ class GroundCamera:
         # All divided by the distance, which changes no direction.
         far = [(part * inverse_range).astype(np.float32) for part in foot.tolist()]
         along = along.astype(np.float32)
-        fan = np.empty((len(bearings_rad), len(inverse_range)), np.int32)
-        for some in _strips(*fan.shape):
-            self._see([np.add.outer(along[some, i], far[i]) for i in range(3)], onto, fan[some])
-        return fan
+        for some in _strips(*out.shape):
+            self._see([np.add.outer(along[some, i], far[i]) for i in range(3)], onto, out[some])
 
     def _see(self, parts: Sequence[np.ndarray], onto: ClassMap, out: np.ndarray) -> None:
         """Which cells optical coordinates, float32 and up to a common factor, are seen in; they are used up."""
         x, y, z = parts
-        camera, lens = self.camera, self.camera.lens
+        camera = self.camera
         seen = z > np.float32(_NEAREST_DEPTH)
         with np.errstate(all="ignore"):
             np.divide(np.float32(1), z, out=z)
             x *= z
             y *= z
-            if not lens.is_ideal:
-                if math.isfinite(lens.largest):
-                    seen &= x * x + y * y <= np.float32(lens.largest**2)
-                x, y = lens.apply(x, y)
+            if not camera.lens.is_ideal:
+                x, y = camera.tabulated_lens.apply(x, y, seen)
             columns = _along(x, camera.fx, camera.cx, onto.columns, seen)
             rows = _along(y, camera.fy, camera.cy, onto.rows, seen)
         rows *= np.int32(onto.columns.cells)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from seg_perception.geometry.ground import ClassMap, GridCells, GridSpec, GroundCamera
+from seg_perception.geometry.ground import ClassMap, GridSpec, GroundCamera
 from seg_perception.perception.roles import CAUTION, DRIVABLE, EDGE, OBSTACLE, UNSEEN
 from seg_perception.types import Boundary
 
@@ -68,7 +68,7 @@ class GroundTables:
         self.ground, self.onto = ground, onto
         self._grid, self._fan, self._contact_depth_m = grid, fan, contact_depth_m
         self._grid_moved = self._fan_moved = True
-        self._cells: GridCells | None = None
+        self._cells = np.empty(grid.shape if grid else (0, 0), np.int32)
         self._rays: _Fan | None = None
         # Behind the map's cells: what is not seen; what lies before the first that is seen; a ray's end.
         self._roles = np.empty(onto.size + 3, np.uint8)
@@ -97,63 +97,82 @@ class GroundTables:
         image's edge.
         """
         assert self._grid is not None
-        if self._grid_moved or self._cells is None:
-            self._cells = self.ground.grid_cells(self._grid, self.onto, self._contact_depth_m, reuse=self._cells)
+        if self._grid_moved:
+            self.ground.grid_cells(self._grid, self.onto, out=self._cells)
             self._grid_moved = False
-        cells = self._cells
-        roles = self._roles.take(cells.here, mode="clip")
-        roles <<= 3
-        roles |= self._roles.take(cells.nearer, mode="clip")
-        return cv2.LUT(roles, _value_table(caution_value)).view(np.int8)
+        roles = self._roles.take(self._cells, mode="clip")
+        values = cv2.LUT(roles, _value_table(caution_value)).view(np.int8)
+        things = np.flatnonzero((roles == OBSTACLE) & self._beside_ground(roles))
+        nearer = self.ground.cells_nearer(self._grid, things, self.onto, self._contact_depth_m)
+        contact = _IS_CONTACT.take(self._roles.take(nearer, mode="clip"))
+        values.ravel()[things[contact]] = OCCUPIED
+        return values
+
+    def _beside_ground(self, roles: np.ndarray) -> np.ndarray:
+        """Bool: cells so near to ground that is seen, or to the picture's edge, that a contact may be there at all."""
+        assert self._grid is not None
+        reach = math.ceil(self._contact_depth_m / self._grid.resolution_m) + 2
+        ground = cv2.LUT(roles, _IS_CONTACT.view(np.uint8))
+        return cv2.dilate(ground, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)).view(bool)
 
     def boundary(self) -> Boundary:
         """How far it is free in each direction."""
         assert self._fan is not None
         if self._fan_moved or self._rays is None:
-            self._rays, self._fan_moved = _Fan(self.ground, self.onto, self._fan), False
+            self._rays, self._fan_moved = _Fan(self.ground, self.onto, self._fan, self._rays), False
         return self._rays.boundary(self._roles)
 
 
+_IS_CONTACT = np.isin(np.arange(256), (DRIVABLE, EDGE, CAUTION, UNSEEN))
+"""By role: what hides the ground behind such a place stands there."""
+
+
 def _value_table(caution_value: int) -> np.ndarray:
-    """Grid values, as uint8 `[256]`, by role · 8 + role a little nearer to the camera."""
-    table = np.full((32, 8), UNKNOWN, np.int8)
-    table[DRIVABLE] = FREE
-    table[CAUTION] = caution_value
-    table[OBSTACLE, [DRIVABLE, EDGE, CAUTION, UNSEEN]] = OCCUPIED
-    return table.reshape(256).view(np.uint8)
+    """Grid values, as uint8 `[256]`, by role; what hides the ground is unseen so far."""
+    table = np.full(256, UNKNOWN, np.int8)
+    table[DRIVABLE], table[CAUTION] = FREE, caution_value
+    return table.view(np.uint8)
 
 
 class _Fan:
     """Rays over the ground from the camera's foot, sampled so that they look at every cell on their way."""
 
-    def __init__(self, ground: GroundCamera, onto: ClassMap, fan: FanSpec) -> None:
+    def __init__(self, ground: GroundCamera, onto: ClassMap, fan: FanSpec, old: _Fan | None = None) -> None:
         low, high, nearest_m = _reach(ground, fan)
         first, last = math.ceil(low / fan.step_rad - 1e-9), math.floor(high / fan.step_rad + 1e-9)
         self._step_rad, self._first = fan.step_rad, first
         bearings = np.arange(first, last + 1) * fan.step_rad
         inverse = _samples(ground, bearings, nearest_m, fan.range_max_m, onto)
-        cells = ground.fan_cells(bearings + ground.heading_rad, inverse, onto)
-        seen = cells != onto.size
         count = len(inverse)
-        begins = np.where(seen.any(axis=1), seen.argmax(axis=1), count)
-        ends = count - seen[:, ::-1].argmax(axis=1)
-        # What comes before the first that is seen does not stop a ray.
-        cells[np.arange(count) < begins[:, None]] = onto.size + 1
+        # An old fan's memory is written over, if it is large enough: new memory takes longer than what is computed.
+        size = len(bearings) * (count + 1)
+        self._memory: np.ndarray = (
+            old._memory if old and old._memory.size >= size else np.empty(size + size // 8, np.int32)
+        )
+        self._cells = self._memory[:size].reshape(len(bearings), count + 1)
+        cells = self._cells[:, :-1]
+        ground.fan_cells(bearings + ground.heading_rad, inverse, onto, out=cells)
+        seen = cells != onto.size
+        self._rows = np.arange(len(bearings))
+        begins = seen.argmax(axis=1)
+        begins[~seen[self._rows, begins]] = count
+        # What comes before the first that is seen does not stop a ray; where nothing is seen nothing is known.
+        np.copyto(cells, np.int32(onto.size + 1), where=np.arange(count) < begins[:, None])
         cells[begins == count] = onto.size
         self._inverse, self._begins = inverse, begins
-        self._count = self._common_end(begins, ends, count)
-        self._cells = np.empty((len(bearings), self._count + 1), np.int32)
-        self._cells[:, :-1] = cells[:, : self._count]
-        self._cells[:, -1] = onto.size + 2
-        self._rows = np.arange(len(bearings))
+        self._count = self._common_end(begins, seen)
+        self._cells[:, self._count] = onto.size + 2
 
     @staticmethod
-    def _common_end(begins: np.ndarray, ends: np.ndarray, count: int) -> int:
+    def _common_end(begins: np.ndarray, seen: np.ndarray) -> int:
         """Samples to which the rays in the middle half all see the ground: the others may leave the image earlier."""
+        count = seen.shape[1]
         quarter = len(begins) // 4
         middle = slice(quarter, len(begins) - quarter)
-        looking = begins[middle] < count
-        return int(ends[middle][looking].min()) if looking.any() else count
+        looking = seen[middle][begins[middle] < count]
+        if not len(looking) or looking[:, -1].all():
+            return count
+        return int((count - looking[:, ::-1].argmax(axis=1)).min())
 
     def boundary(self, roles: np.ndarray) -> Boundary:
         along = roles.take(self._cells, mode="clip")
