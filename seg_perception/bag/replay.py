@@ -17,7 +17,7 @@ from seg_perception.bag.reader import Bag
 from seg_perception.bag.records import RawMessage
 from seg_perception.bag.topics import CameraTopics, FrameReader
 from seg_perception.bag.transforms import BagTransforms
-from seg_perception.errors import BackendError, BagError, ConfigError, FrameError, SegPerceptionError
+from seg_perception.errors import BackendError, BagError, ConfigError, FrameError, GeometryError, SegPerceptionError
 from seg_perception.messages import LABEL_INFO, TF_MESSAGE, label_info_message, tf_message
 from seg_perception.outputs import LABEL_INFO_TOPIC, OUTPUTS, wanted_for
 from seg_perception.pipeline import Pipeline
@@ -176,9 +176,7 @@ class Replay:
         try:
             seen = self._pipeline.process(reader.frame(message), self._wanted)
             if seen.ground_problem is not None:
-                reason, text = seen.ground_problem
-                self._result.unlocated[reason] += 1
-                self._result.first_error.setdefault(reason, text)
+                self._without_metres(*seen.ground_problem)
             write_ms = self._publish(seen, message.log_ns)
         except FrameError as exc:
             self._fail(exc.reason, exc)
@@ -200,6 +198,10 @@ class Replay:
         self._result.failed[reason] += 1
         self._result.first_error.setdefault(reason, str(error))
 
+    def _without_metres(self, reason: str, text: str) -> None:
+        self._result.unlocated[reason] += 1
+        self._result.first_error.setdefault(reason, text)
+
     def _publish(self, seen: Perception, log_ns: int) -> float:
         """Write every output; milliseconds.
 
@@ -220,6 +222,8 @@ class Replay:
                     self._results.send(self._topic(output.name), output.type_name, message, log_ns, qos)
             except FrameError as exc:
                 refused = exc
+            except GeometryError as exc:
+                self._without_metres(exc.reason, str(exc))
         if refused is not None:
             raise refused
         return (time.perf_counter() - start_s) * 1e3

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 
+from seg_perception.bag.qos import TF_QOS
 from seg_perception.errors import SegPerceptionError
+from seg_perception.messages import LASER_SCAN, OCCUPANCY_GRID, TF_MESSAGE
 from seg_perception.ros.children import Child, node_arguments, private_graph
 from seg_perception.ros.recorder import Recorder
 
@@ -32,6 +35,7 @@ class LiveRun:
         rate_hz: of the camera.
         limit: number of pictures; 0 is all.
         parameters: of the node.
+        in_metres: the camera's place is known: also record what needs it, and the transforms.
         folder: gets `demo.mcap`, `stamps.txt`, `node.log` and `player.log`.
     """
 
@@ -41,6 +45,7 @@ class LiveRun:
     rate_hz: float
     limit: int
     parameters: Mapping[str, object]
+    in_metres: bool
     folder: Path
 
     @property
@@ -50,6 +55,20 @@ class LiveRun:
     @property
     def stamps(self) -> Path:
         return self.folder / "stamps.txt"
+
+
+class _DemoRecorder(Recorder):
+    """Leaves out what the node cannot say, so that it does not try to; else records where it says it as well."""
+
+    def __init__(self, path: Path, in_metres: bool) -> None:
+        self._in_metres = in_metres
+        super().__init__(path)
+        if in_metres:
+            self._listen("/tf", TF_MESSAGE, QoSProfile(depth=100), TF_QOS)
+
+    def _listen(self, topic: str, type_name: str, qos: QoSProfile, offered: str) -> None:
+        if self._in_metres or type_name not in (OCCUPANCY_GRID, LASER_SCAN):
+            super()._listen(topic, type_name, qos, offered)
 
 
 def run_live(run: LiveRun, started: Callable[[str], None], progress: Callable[[int], None]) -> None:
@@ -69,7 +88,7 @@ def run_live(run: LiveRun, started: Callable[[str], None], progress: Callable[[i
     arguments += ["--stamps", str(run.stamps)] + (["--from-topic", run.from_topic] if run.from_topic else [])
     rclpy.init()
     try:
-        recorder = Recorder(run.bag)
+        recorder = _DemoRecorder(run.bag, run.in_metres)
         executor = SingleThreadedExecutor()
         executor.add_node(recorder)
         node_command = node_arguments(parameters, remappings)

@@ -132,8 +132,6 @@ class SegmentationNode(LifecycleNode):
         self._pipeline = pipeline = Pipeline(self.config)
         warm_up = f"warm-up {pipeline.warm_up_ms:.1f} ms" if pipeline.warm_up_ms else "no warm-up"
         self.get_logger().info(f"{pipeline.backend.description}; {warm_up}")
-        if any(camera.pose_source == "tf" for camera in self.config.camera_configs):
-            self._transforms = TransformListener(self, pipeline.transforms)
         for camera in self.config.camera_configs:
             self._streams[camera.name] = stream = CameraStream(self, self.config, camera)
             self._reporters[camera.name] = CameraReporter(self, stream)
@@ -148,12 +146,20 @@ class SegmentationNode(LifecycleNode):
         assert self._pipeline is not None
         now_ns = self.get_clock().now().nanoseconds
         self._label_info.publish(label_info_message(self._kit, now_ns, "", self._pipeline.labels))
-        if self._transforms is not None:
-            self._transforms.listen()
+        self._hear_transforms(self._pipeline)
         self._thread = InferenceThread(self._pipeline, self._streams, self.get_logger())
         self._thread.start()
         for stream in self._streams.values():
             self.get_logger().info(f"{stream.name}: listening to {stream.image_topic}")
+
+    def _hear_transforms(self, pipeline: Pipeline) -> None:
+        """As long as a camera needs them; which can change while images come."""
+        if any(camera.pose_source == "tf" for camera in self.config.camera_configs):
+            self._transforms = self._transforms or TransformListener(self, pipeline.transforms)
+            self._transforms.listen()
+        elif self._transforms is not None:
+            self._transforms.mute()
+            self._transforms = None
 
     def _halt(self) -> None:
         """Stop processing; does no harm where nothing runs."""
@@ -181,6 +187,8 @@ class SegmentationNode(LifecycleNode):
         if self._pipeline is not None:
             self._pipeline.configure(config)
         self.config = config
+        if self._pipeline is not None and self.state == "active":
+            self._hear_transforms(self._pipeline)
 
     def _report(self) -> None:
         name = self.get_fully_qualified_name().lstrip("/")

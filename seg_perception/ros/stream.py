@@ -12,7 +12,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from seg_perception.config import CameraConfig, PipelineConfig
-from seg_perception.errors import FrameError
+from seg_perception.errors import FrameError, GeometryError
 from seg_perception.latency import LatencyMonitor
 from seg_perception.messages import (
     CAMERA_INFO,
@@ -160,8 +160,7 @@ class CameraStream:
         seen = pipeline.process(frame, wanted, self.name)
         self.last_frame_id = frame.frame_id if wanted.in_metres else ""
         if seen.ground_problem is not None:
-            reason, self.last_ground_error = seen.ground_problem
-            self.monitor.unlocated(reason)
+            self._without_metres(*seen.ground_problem)
         publishing_s = time.monotonic()
         age_ms = self._publish(seen, heard, pipeline.config)
         stages = dict(seen.stage_ms)
@@ -183,11 +182,14 @@ class CameraStream:
         for output, publisher in heard:
             try:
                 message = output.build(self._kit, seen, config)
+                transforms = output.transforms(seen)
             except FrameError as exc:
                 refused = exc
                 continue
+            except GeometryError as exc:
+                self._without_metres(exc.reason, str(exc))
+                continue
             if message is not None:
-                transforms = output.transforms(seen)
                 if transforms:
                     self._tf_publisher.publish(tf_message(self._kit, transforms))
                 publisher.publish(message)
@@ -196,6 +198,10 @@ class CameraStream:
         if refused is not None:
             raise refused
         return self._age_ms(seen.stamp_ns) if age_ms is None else age_ms
+
+    def _without_metres(self, reason: str, text: str) -> None:
+        self.last_ground_error = text
+        self.monitor.unlocated(reason)
 
     def _age_ms(self, stamp_ns: int) -> float:
         return (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e6

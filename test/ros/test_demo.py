@@ -63,8 +63,11 @@ def test_a_folder_of_pictures(ros_environment: None, tmp_path: Path) -> None:
     camera = next(v for v in json.loads((out / "diagnostics.json").read_text()).values() if "received" in v)
     assert int(camera["received"]) == COUNT
     assert published == int(camera["published"]) == COUNT - int(camera["dropped"])
-    for output in OUTPUTS:  # there is no calibration, and so no scaled one
-        assert counts[f"/segmentation/{output.name}"] == (0 if output.name == "camera_info" else published)
+    for output in OUTPUTS:  # there is no calibration: neither a scaled one nor anything in metres
+        in_metres = output.name in ("drivable/grid", "drivable/boundary")
+        expected = None if in_metres else 0 if output.name == "camera_info" else published
+        assert counts.get(f"/segmentation/{output.name}") == expected
+    assert not any(key.startswith("without_metres") for key in camera)
     assert counts["/segmentation/label_info"] == 1 and counts["/diagnostics"] > 0
 
     pipeline = Pipeline(PipelineConfig())
@@ -81,9 +84,58 @@ def test_a_folder_of_pictures(ros_environment: None, tmp_path: Path) -> None:
     assert sheet is not None and sheet.shape[1] == 1600
 
 
+def test_the_embedded_street_is_seen_from_above_as_well(ros_environment: None, tmp_path: Path) -> None:
+    """The node is told where the simulated camera is, and what it says of the ground is true."""
+    av = pytest.importorskip("av", reason="the demo shows its video with PyAV")
+    from seg_perception.bag import Bag, RosbagsKit
+    from seg_perception.config import PipelineConfig
+    from seg_perception.messages import stamp_ns_of
+    from seg_perception.model.bundle import load_bundle
+    from seg_perception.simulate import StreetScene
+
+    out = tmp_path / "out"
+    arguments = ["--model", str(load_bundle(PipelineConfig().model).path), "--param", "grid_resolution_m=0.2"]
+    done = run_demo("--out", str(out), "--rate", "5", "--limit", "8", *arguments)
+    assert done.returncode == 0, done.stderr
+    kit, seen = RosbagsKit(), {}
+    with Bag(out / "demo.mcap") as bag:
+        counts = {c.topic: c.count for c in bag.connections}
+        for message in bag.messages(["/segmentation/drivable/grid", "/tf"]):
+            seen[message.connection.topic] = kit.deserialize(message.data, message.connection.type_name)
+    published = counts["/segmentation/mask"]
+    assert published > 0
+    for topic in ("/segmentation/drivable/grid", "/segmentation/drivable/boundary", "/tf"):
+        assert counts[topic] == published, topic
+
+    scene = StreetScene(rate_hz=5)
+    (footprint,) = seen["/tf"].transforms
+    assert (footprint.header.frame_id, footprint.child_frame_id) == ("base_footprint", "camera_footprint")
+    place = footprint.transform.translation
+    assert (place.x, place.y, place.z) == pytest.approx((*scene.base_from_optical[:2, 3], 0.0), abs=1e-5)
+    grid = seen["/segmentation/drivable/grid"]
+    assert grid.header.frame_id == "base_footprint"
+    assert grid.info.resolution == pytest.approx(0.2)  # --param reached the node
+    values = np.asarray(grid.data).reshape(grid.info.height, grid.info.width)
+    x = grid.info.origin.position.x + (np.arange(grid.info.width) + 0.5) * 0.2
+    y = grid.info.origin.position.y + (np.arange(grid.info.height) + 0.5) * 0.2
+    stamps = (line.split() for line in (out / "stamps.txt").read_text().splitlines())
+    index_of = {int(stamp): int(index) for index, stamp in stamps}
+    truth, is_ground = scene.ground_truth(index_of[stamp_ns_of(grid)]).at(np.stack(np.meshgrid(x, y), -1))
+    free = values == 0
+    assert free.sum() > 1000 and is_ground[free].mean() > 0.97 and (truth[free] == 0).mean() > 0.9
+
+    with av.open(str(out / "overlay.mp4")) as video:
+        frame = next(video.decode(video=0)).to_ndarray(format="rgb24")
+    assert frame.shape[0] > 480 and frame.shape[1] > 1000  # the camera's 640 and the ground beside them
+    sheet = cv2.imread(str(out / "contact_sheet.png"))
+    assert sheet is not None and sheet.shape[1] == 1600
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--param", "cameras=[left]"], "the demo has one"),
+        (["--param", "camera.position_m=[1.0]"], "expected three numbers"),
         (["--input", "no/such/place"], "no such file or folder"),
         (["--limit", "0"], "the embedded street has no end"),
         (["--rate", "0"], "--rate must be above 0"),

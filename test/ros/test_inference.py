@@ -73,7 +73,15 @@ def test_diagnostics_tell_good_from_late_from_stuck() -> None:
 
     now_s, monitor = time.monotonic(), LatencyMonitor()
     stream: Any = SimpleNamespace(
-        monitor=monitor, image_topic="/image", last_image="", last_error="", last_image_s=now_s, busy_since_s=None
+        name="camera",
+        monitor=monitor,
+        image_topic="/image",
+        last_image="",
+        last_error="",
+        last_image_s=now_s,
+        busy_since_s=None,
+        last_frame_id="",
+        last_ground_error="",
     )
     config, reporter = PipelineConfig(deadline_ms=50), CameraReporter(None, stream)
 
@@ -95,6 +103,14 @@ def test_diagnostics_tell_good_from_late_from_stuck() -> None:
     got = told()
     assert got[0] == ERROR and "1 images refused (1 step_too_small)" in got[1]
     assert told()[0] == OK  # each report is about its own period
+    stream.last_frame_id, stream.last_ground_error = "camera_link", "no transform names it"
+    monitor.unlocated("unknown_frame")
+    got = told()
+    assert got[0] == WARN and "(1 unknown_frame); last: no transform names it" in got[1]
+    got = told()
+    assert got[0] == WARN and "'camera_link', taken for an optical frame" in got[1]
+    stream.last_frame_id = "camera_optical_frame"
+    assert told()[0] == OK
     monitor.received()
     stream.busy_since_s = now_s - 60
     got = told()

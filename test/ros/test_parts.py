@@ -10,11 +10,15 @@ import textwrap
 import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from seg_perception.config import PipelineConfig
+from seg_perception.messages import IMAGE, LASER_SCAN, OCCUPANCY_GRID
+from seg_perception.outputs import OUTPUTS
+from seg_perception.perception.drivable import OCCUPIED
 from seg_perception.ros import dds
 from seg_perception.ros.newest import NewestFrames
 
@@ -168,6 +172,76 @@ def _comments(text: str) -> dict[str, str]:
 
 
 def test_the_rviz_file_shows_what_the_node_publishes() -> None:
-    displays = yaml.safe_load((CONFIG / "segmentation.rviz").read_text())["Visualization Manager"]["Displays"]
-    topics = {d["Topic"]["Value"]: d["Topic"]["Reliability Policy"] for d in displays}
-    assert topics == {"/image": "Best Effort", "/segmentation/overlay": "Reliable", "/segmentation/mask": "Reliable"}
+    manager = yaml.safe_load((CONFIG / "segmentation.rviz").read_text())["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == PipelineConfig().ground_frame
+    displays = [d for d in manager["Displays"] if "Topic" in d]
+    assert [d["Class"] for d in manager["Displays"] if "Topic" not in d] == ["rviz_default_plugins/TF"]
+    shows = {"Image": IMAGE, "Map": OCCUPANCY_GRID, "LaserScan": LASER_SCAN}
+    types = {d["Topic"]["Value"]: shows[d["Class"].rpartition("/")[2]] for d in displays}
+    names = ("overlay", "mask", "drivable/grid", "drivable/boundary")
+    published = {f"/segmentation/{o.name}": o.type_name for o in OUTPUTS if o.name in names}
+    assert len(published) == len(names)
+    assert types == {"/image": IMAGE, **published}
+    reliable = PipelineConfig().output_reliability == "reliable"
+    for display in displays:
+        topic = display["Topic"]
+        assert topic["Durability Policy"] == "Volatile"
+        assert (topic["Reliability Policy"] == "Reliable") == (reliable and topic["Value"] != "/image")
+
+
+# As nav2_costmap_2d declares them from Humble to Kilted: costmap_2d_ros.cpp, obstacle_layer.cpp, static_layer.cpp,
+# inflation_layer.cpp.
+COSTMAP = {
+    "global_frame", "robot_base_frame", "rolling_window", "width", "height", "resolution", "update_frequency",
+    "publish_frequency", "robot_radius", "track_unknown_space", "trinary_costmap", "lethal_cost_threshold",
+    "transform_tolerance", "plugins",
+}  # fmt: skip
+LAYERS = {
+    "nav2_costmap_2d::ObstacleLayer": {"min_obstacle_height", "max_obstacle_height", "observation_sources"},
+    "nav2_costmap_2d::StaticLayer": {"map_topic", "map_subscribe_transient_local", "subscribe_to_updates"},
+    "nav2_costmap_2d::InflationLayer": {"cost_scaling_factor", "inflation_radius"},
+}
+SOURCE = {
+    "topic", "data_type", "marking", "clearing", "inf_is_valid", "obstacle_max_range", "obstacle_min_range",
+    "raytrace_max_range", "raytrace_min_range", "min_obstacle_height", "max_obstacle_height",
+}  # fmt: skip
+
+
+def nav2_layers(costmap: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """One of the example's costmaps and its layers by class; every name in it is one that Nav2 knows."""
+    values = yaml.safe_load((CONFIG / "nav2_example.yaml").read_text())[costmap][costmap]["ros__parameters"]
+    layers = {name: value for name, value in values.items() if isinstance(value, dict)}
+    assert set(values) - set(layers) <= COSTMAP
+    assert set(values["plugins"]) == set(layers)
+    for layer in layers.values():
+        sources = layer.get("observation_sources", "").split()
+        assert set(layer) - {"plugin", *sources} == LAYERS[layer["plugin"]]
+        assert all(set(layer[source]) == SOURCE for source in sources)
+    return values, {layer["plugin"].rpartition("::")[2]: layer for layer in layers.values()}
+
+
+def test_the_nav2_example_reads_the_boundary_as_it_is_published() -> None:
+    costmap, layers = nav2_layers("local_costmap")
+    boundary = layers["ObstacleLayer"]["boundary"]
+    published = {f"/segmentation/{output.name}": output.type_name for output in OUTPUTS}
+    assert published[boundary["topic"]] == LASER_SCAN == f"sensor_msgs/msg/{boundary['data_type']}"
+    assert "sensor_frame" not in boundary  # the message's own
+    assert boundary["marking"] and boundary["clearing"] and boundary["inf_is_valid"]
+    # Nav2 makes +inf a return just before range_max: it must clear that far, and not be marked itself.
+    assert boundary["obstacle_max_range"] < PipelineConfig().boundary_range_m - costmap["resolution"]
+    assert boundary["raytrace_max_range"] == PipelineConfig().boundary_range_m
+    assert 0 <= boundary["obstacle_min_range"] <= boundary["raytrace_min_range"] < boundary["obstacle_max_range"]
+    for heights in (layers["ObstacleLayer"], boundary):
+        assert heights["min_obstacle_height"] < 0 < heights["max_obstacle_height"]
+    assert costmap["rolling_window"]
+
+
+def test_the_nav2_example_reads_the_grid_as_it_is_published() -> None:
+    costmap, layers = nav2_layers("local_costmap_of_grid")
+    published = {f"/segmentation/{output.name}": output.type_name for output in OUTPUTS}
+    assert published[layers["StaticLayer"]["map_topic"]] == OCCUPANCY_GRID
+    assert layers["StaticLayer"]["map_subscribe_transient_local"] is False
+    assert costmap["trinary_costmap"] is False and costmap["track_unknown_space"] is True
+    assert PipelineConfig().caution_value < costmap["lethal_cost_threshold"] == OCCUPIED
+    assert list(layers)[0] == "StaticLayer" and costmap["plugins"][0] == "grid_layer"
+    assert costmap["rolling_window"]
