@@ -76,10 +76,14 @@ def _segmentation(value: dict[str, str], profile: dict[str, str]) -> Node:
     )
 
 
+_SHOWN = ("mask", "overlay", "drivable/grid", "drivable/boundary")
+"""What config/segmentation.rviz has displays for."""
+
+
 def _rviz(value: dict[str, str], profile: dict[str, str]) -> Node:
     prefix = f"/{value['namespace'].strip('/')}/".replace("//", "/")
     image = value["image"] if value["image"].startswith("/") else prefix + value["image"]
-    results = [(f"/segmentation/{name}", f"{prefix}segmentation/{name}") for name in ("mask", "overlay")]
+    results = [(f"/segmentation/{name}", f"{prefix}segmentation/{name}") for name in _SHOWN]
     return Node(
         package="rviz2",
         executable="rviz2",

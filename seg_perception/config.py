@@ -15,7 +15,15 @@ from typing import Any
 
 from seg_perception.errors import BackendNotBuiltError, ConfigError
 
-__all__ = ["BACKENDS", "BACKENDS_RESERVED", "ROS_PARAMETERS", "CameraConfig", "ParameterSpec", "PipelineConfig"]
+__all__ = [
+    "BACKENDS",
+    "BACKENDS_RESERVED",
+    "ROS_PARAMETERS",
+    "CameraConfig",
+    "ParameterSpec",
+    "PipelineConfig",
+    "footprint_frame",
+]
 
 BACKENDS = ("onnxruntime", "replayed")
 BACKENDS_RESERVED = ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
@@ -25,8 +33,16 @@ ROS_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrid
 """What every ROS node has besides ours: how such a parameter's name begins."""
 
 _MOST_CELLS = 4_000_000
+_LONGEST_FRAME = 256
+_VEHICLES_FOOTPRINT = "base_footprint"
+"""REP 105's."""
 
 _CAMERA_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def footprint_frame(camera: str) -> str:
+    """Name of the frame on the ground straight below a camera."""
+    return f"{camera}_footprint"
 
 
 @dataclass(frozen=True)
@@ -313,8 +329,15 @@ class PipelineConfig:
         for name, extent in (("grid_x_m", self.grid_x_m), ("grid_y_m", self.grid_y_m)):
             if len(extent) != 2 or not extent[0] < extent[1]:
                 raise ConfigError(f"{name}: expected [low, high], low below high, got {list(extent)}")
-        if not self.ground_frame:
-            raise ConfigError("ground_frame: expected a frame such as base_footprint, got an empty string")
+        object.__setattr__(self, "ground_frame", self.ground_frame.lstrip("/"))
+        if not 0 < len(self.ground_frame) <= _LONGEST_FRAME:
+            raise ConfigError(f"ground_frame: expected a frame such as base_footprint, got {self.ground_frame!r}")
+        for camera in self.camera_configs:
+            if footprint_frame(camera.name) in (self.ground_frame, _VEHICLES_FOOTPRINT):
+                raise ConfigError(
+                    f"cameras: {camera.name!r} would have the footprint frame {footprint_frame(camera.name)}, which is "
+                    "the vehicle's own; choose another name"
+                )
         cells = math.prod((high - low) / self.grid_resolution_m for low, high in (self.grid_x_m, self.grid_y_m))
         if cells > _MOST_CELLS:
             raise ConfigError(

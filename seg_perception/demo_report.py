@@ -1,25 +1,33 @@
-"""What a recorded run looks like: an overlay video, a contact sheet, a latency table."""
+"""What a recorded run looks like: a video, a contact sheet, a latency table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from seg_perception import images
 from seg_perception.bag import Bag, RosbagsKit
+from seg_perception.bag.transforms import BagTransforms
+from seg_perception.birds_eye import GRID_COLOURS, birds_eye
+from seg_perception.errors import TransformError
+from seg_perception.geometry.transform_buffer import TransformBuffer
 from seg_perception.labels import LabelSet
 from seg_perception.messages import IMAGE, stamp_ns_of
 from seg_perception.sources import Source
-from seg_perception.types import Frame
+from seg_perception.types import Boundary, Frame, Grid
 from seg_perception.video import VideoWriter
-from seg_perception.visualise import contact_sheet, legend
+from seg_perception.visualise import beside, contact_sheet, legend, swatches
 
 __all__ = ["camera_times", "read_diagnostics", "write_contact_sheet", "write_video"]
 
 _SHEET_PAIRS = 8
+_PAPER = (206, 208, 212)
+_LATE_S = 1.0
+"""A recorder may write the transform of a boundary so much after it."""
 
 
 def read_diagnostics(bag: Path) -> dict[str, dict[str, str]]:
@@ -46,15 +54,18 @@ def camera_times(diagnostics: Mapping[str, Mapping[str, str]]) -> dict[str, tupl
 def write_video(
     bag: Path, topic: str, labels: LabelSet, path: Path, rate_hz: float, progress: Callable[[int], None]
 ) -> int:
-    """An H.264 video of the recorded overlays above a legend; returns the number of frames."""
+    """An H.264 video of the recorded overlays, with the ground from above beside them if there is a grid, above a
+    legend; returns the number of frames.
+    """
     writer: VideoWriter | None = None
     strip = np.zeros((0, 0, 3), np.uint8)
     count = 0
     try:
-        for stamp_ns, picture in _overlays(bag, topic):
+        for stamp_ns, overlay, ground in _recorded(bag, topic):
+            picture = overlay if ground is None else beside(overlay, ground)
             if writer is None:
                 height, width = picture.shape[:2]
-                strip = legend(labels, range(len(labels)), width=width)
+                strip = _legend(labels, overlay.shape[1], width)
                 writer = VideoWriter(path, (width, height + strip.shape[0]), rate_hz)
             if picture.shape[1] != strip.shape[1]:
                 continue  # a source whose pictures change their size halfway
@@ -67,39 +78,135 @@ def write_video(
     return count
 
 
-def _overlays(bag: Path, topic: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Stamp and RGB uint8 `[H, W, 3]` of every recorded picture."""
-    kit = RosbagsKit()
+def _legend(labels: LabelSet, overlay_width: int, width: int) -> np.ndarray:
+    """Of the classes below the overlay, and of the grid below what is beside it."""
+    classes = legend(labels, range(len(labels)), width=overlay_width)
+    if width == overlay_width:
+        return classes
+    values = swatches(GRID_COLOURS, width - overlay_width)
+    parts, height = (classes, values), max(classes.shape[0], values.shape[0])
+    filled = [cv2.copyMakeBorder(p, 0, height - p.shape[0], 0, 0, cv2.BORDER_REPLICATE) for p in parts]
+    return np.hstack(filled)
+
+
+def _recorded(bag: Path, topic: str) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+    """Stamp, overlay RGB uint8 `[H, W, 3]` and the ground from above `[H, W', 3]`, None if there is no grid."""
     with Bag(bag) as recorded:
+        ground = _Ground(recorded, topic.rpartition("/")[0])
         for message in recorded.messages([topic]):
-            picture = kit.deserialize(message.data, IMAGE)
-            yield stamp_ns_of(picture), picture.data.reshape(picture.height, picture.width, 3)
+            picture = RosbagsKit().deserialize(message.data, IMAGE)
+            stamp_ns, height = stamp_ns_of(picture), int(picture.height)
+            yield stamp_ns, picture.data.reshape(height, picture.width, 3), ground.picture(stamp_ns, height)
+
+
+class _InStep:
+    """The messages of one topic, asked for by stamp, in rising order."""
+
+    def __init__(self, bag: Bag, topic: str) -> None:
+        self._kit = RosbagsKit()
+        self._messages = iter(bag.messages([topic]))
+        self._stamp_ns = -1
+        self.latest: Any = None
+        self.log_ns = 0
+
+    def at(self, stamp_ns: int) -> Any:
+        """The message with this stamp, or None; `latest` is then one before or after it, if there is any."""
+        while self._stamp_ns < stamp_ns and (raw := next(self._messages, None)) is not None:
+            self.latest, self.log_ns = self._kit.deserialize(raw.data, raw.connection.type_name), raw.log_ns
+            self._stamp_ns = stamp_ns_of(self.latest)
+        return self.latest if self._stamp_ns == stamp_ns else None
+
+
+class _Ground:
+    """Recorded grids and boundaries as pictures.
+
+    Args:
+        bag: open.
+        prefix: of the node's topics, `/segmentation`.
+    """
+
+    def __init__(self, bag: Bag, prefix: str) -> None:
+        self._grids = _InStep(bag, f"{prefix}/drivable/grid")
+        self._boundaries = _InStep(bag, f"{prefix}/drivable/boundary")
+        self._transforms = TransformBuffer()
+        self._heard = BagTransforms(bag, RosbagsKit(), self._transforms, _LATE_S)
+
+    def picture(self, stamp_ns: int, height_px: int) -> np.ndarray | None:
+        """The ground at that stamp, RGB uint8 `[height_px, W, 3]`; unseen where it has no grid; None if none has."""
+        message, scan = self._grids.at(stamp_ns), self._boundaries.at(stamp_ns)
+        if self._grids.latest is None:
+            return None
+        grid = _grid_of(self._grids.latest)
+        if message is None:
+            unseen = Grid(np.full_like(grid.values, -1), grid.x_m, grid.y_m, grid.resolution_m)
+            return birds_eye(unseen, None, None, height_px)
+        pose = None if scan is None else self._pose(message.header.frame_id, scan)
+        return birds_eye(grid, None if scan is None else _boundary_of(scan), pose, height_px)
+
+    def _pose(self, ground_frame: str, scan: Any) -> np.ndarray | None:
+        """Of the boundary's frame, if the bag says where that is."""
+        self._heard.advance(self._boundaries.log_ns)
+        try:
+            return self._transforms.lookup(ground_frame, scan.header.frame_id, stamp_ns_of(scan))
+        except TransformError:
+            return None
+
+
+def _grid_of(message: Any) -> Grid:
+    info = message.info
+    values = np.asarray(message.data, np.int8).reshape(info.height, info.width)
+    return Grid(values, info.origin.position.x, info.origin.position.y, float(info.resolution))
+
+
+def _boundary_of(message: Any) -> Boundary:
+    return Boundary(
+        bearing_min_rad=float(message.angle_min),
+        bearing_step_rad=float(message.angle_increment),
+        range_min_m=float(message.range_min),
+        range_max_m=float(message.range_max),
+        ranges_m=np.asarray(message.ranges, np.float64),
+    )
 
 
 def write_contact_sheet(bag: Path, topic: str, source: Source, stamps: Path, path: Path) -> int:
-    """A PNG of some of a source's pictures and their overlays side by side, spread over the run; returns how many."""
+    """A PNG of some overlays, spread over the run; returns how many.
+
+    The ground from above is beside them or, where there is no grid, the source's picture.
+    """
     index_of = {int(stamp): int(index) for index, stamp in (line.split() for line in stamps.read_text().splitlines())}
-    painted = {index_of[s]: picture for s, picture in _chosen(bag, topic, index_of)}
-    rows = []
-    for index, frame in enumerate(source):
-        if index in painted:
-            rows.append((_rgb(frame), painted[index], f"frame {index}"))
-        if len(rows) == len(painted):
-            break
+    chosen = {index_of[stamp]: (overlay, ground) for stamp, overlay, ground in _chosen(bag, topic, index_of)}
+    rows = [
+        (overlay, _framed(ground, overlay.shape[:2]), f"frame {index}")
+        for index, (overlay, ground) in chosen.items()
+        if ground is not None
+    ]
+    if not rows and chosen:
+        frames = ((i, frame) for i, frame in zip(range(max(chosen) + 1), source) if i in chosen)
+        rows = [(_rgb(frame), chosen[index][0], f"frame {index}") for index, frame in frames]
     if rows:
         sheet = contact_sheet(rows, columns=2, width=1600)
         cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     return len(rows)
 
 
-def _chosen(bag: Path, topic: str, index_of: Mapping[int, int]) -> list[tuple[int, np.ndarray]]:
-    """A few overlays, evenly spread over the run."""
+def _chosen(bag: Path, topic: str, index_of: Mapping[int, int]) -> list[tuple[int, np.ndarray, np.ndarray | None]]:
+    """A few of what was recorded, evenly spread over the run."""
     with Bag(bag) as recorded:
         kit = RosbagsKit()
         stamps = [stamp_ns_of(kit.deserialize(m.data, IMAGE)) for m in recorded.messages([topic])]
     known = [stamp for stamp in stamps if stamp in index_of]
     wanted = {known[i] for i in np.linspace(0, len(known) - 1, min(_SHEET_PAIRS, len(known))).astype(int)}
-    return [(stamp, picture.copy()) for stamp, picture in _overlays(bag, topic) if stamp in wanted]
+    return [(stamp, overlay.copy(), ground) for stamp, overlay, ground in _recorded(bag, topic) if stamp in wanted]
+
+
+def _framed(picture: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
+    """A picture as large as it can be within this size, in the middle of it."""
+    scale = min(size_hw[0] / picture.shape[0], size_hw[1] / picture.shape[1])
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    above, left = (size_hw[0] - height) // 2, (size_hw[1] - width) // 2
+    below, right = size_hw[0] - height - above, size_hw[1] - width - left
+    return cv2.copyMakeBorder(scaled, above, below, left, right, cv2.BORDER_CONSTANT, value=_PAPER)
 
 
 def _rgb(frame: Frame) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -34,15 +34,20 @@ from seg_perception.pipeline import Wanted
 from seg_perception.types import Perception
 
 __all__ = [
+    "FrameAnnouncer",
     "JPEG_FORMAT",
     "LABEL_INFO_TOPIC",
     "OUTPUTS",
     "PNG_FORMAT",
+    "TF_STATIC_TOPIC",
+    "TF_TOPIC",
     "Output",
     "encode_jpeg",
     "encode_png",
     "wanted_for",
 ]
+
+TF_TOPIC, TF_STATIC_TOPIC = "/tf", "/tf_static"
 
 LABEL_INFO_TOPIC = "label_info"
 """Below the same prefix as the rest; latched."""
@@ -64,7 +69,7 @@ class Output:
         wanted: the field of `Wanted` that must be on for it; empty where it needs none.
         build: (kit, perception, config) to the message, or None when this frame has nothing to say there.
             Raises FrameError when the result cannot be encoded.
-        transforms: of a perception, those that make the message's frame known; they go out on /tf before it.
+        transforms: of a perception, those that make the message's frame known; `FrameAnnouncer` says when they go out.
     """
 
     name: str
@@ -183,6 +188,31 @@ OUTPUTS: tuple[Output, ...] = (
     Output("drivable/boundary", LASER_SCAN, "boundary", _boundary, _footprint),
 )
 """Filled by every frame, in the order of publication."""
+
+
+class FrameAnnouncer:
+    """Says which transforms must go out before a message, and where: one for each camera.
+
+    A footprint that does not move is said once, latched, so that nobody waits for it; one that moves, every time.
+    """
+
+    def __init__(self) -> None:
+        self._said: list[Transform] = []
+
+    def due(self, output: Output, seen: Perception) -> tuple[str, list[Transform]]:
+        """Topic, `/tf` or `/tf_static`, and transforms; none, when there is nothing to say or all has been said.
+
+        Raises:
+            TransformError: the frames' names make no transform.
+        """
+        transforms = output.transforms(seen)
+        if not (transforms and seen.ground and seen.ground.is_fixed):
+            return TF_TOPIC, transforms
+        # Where things are, not when it was said.
+        if [replace(t, stamp_ns=0) for t in transforms] == self._said:
+            return TF_STATIC_TOPIC, []
+        self._said = [replace(t, stamp_ns=0) for t in transforms]
+        return TF_STATIC_TOPIC, transforms
 
 
 def wanted_for(names: Collection[str]) -> Wanted:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from seg_perception.config import CameraConfig, PipelineConfig
-from seg_perception.errors import GeometryError
+from seg_perception.config import CameraConfig, PipelineConfig, footprint_frame
+from seg_perception.errors import GeometryError, TransformError
 from seg_perception.fit import Fit
 from seg_perception.geometry.camera import CameraModel
 from seg_perception.geometry.ground import GridSpec, GroundCamera
@@ -17,12 +17,11 @@ from seg_perception.perception.drivable import FanSpec, GroundTables
 from seg_perception.perception.smoothing import GridSmoother
 from seg_perception.types import Boundary, CameraInfo, DrivableGround, Frame, Grid
 
-__all__ = ["Surroundings", "footprint_frame"]
+__all__ = ["Surroundings"]
 
-
-def footprint_frame(camera: str) -> str:
-    """Name of the frame on the ground below a camera."""
-    return f"{camera}_footprint"
+_PATIENCE = 5
+_TRY_EVERY = 8
+"""After so many frames in a row that waited in vain, only every so manieth one waits: all cameras wait with it."""
 
 
 class Surroundings:
@@ -37,6 +36,7 @@ class Surroundings:
         self._camera: tuple[tuple[object, ...], CameraModel] | None = None
         self._tables: tuple[tuple[object, ...], GroundTables] | None = None
         self._smoother = GridSmoother()
+        self._in_vain = 0
 
     def see(
         self,
@@ -75,6 +75,7 @@ class Surroundings:
             ground_from_footprint=_footprint(tables.ground),
             grid=self._grid(tables, frame.stamp_ns, config) if grid else None,
             boundary=free,
+            is_fixed=camera.pose_source == "parameters",
             boundary_px=_ends_px(tables.ground, free) if free and for_picture else None,
         )
 
@@ -91,10 +92,21 @@ class Surroundings:
     def _pose(self, frame: Frame, config: PipelineConfig, camera: CameraConfig, wait_s: float) -> np.ndarray:
         """ground_from_optical, float64 `[4, 4]`."""
         if camera.pose_source == "tf":
-            return self._transforms.wait(config.ground_frame, frame.frame_id, frame.stamp_ns, timeout_s=wait_s)
+            return self._pose_by_tf(config.ground_frame, frame, wait_s)
         pose = np.eye(4)
         pose[:3, :3] = rotation_of_rpy(*camera.rotation_rpy_rad) @ OPTICAL_FROM_BODY.T
         pose[:3, 3] = camera.position_m
+        return pose
+
+    def _pose_by_tf(self, ground_frame: str, frame: Frame, wait_s: float) -> np.ndarray:
+        if self._in_vain >= _PATIENCE and self._in_vain % _TRY_EVERY:
+            wait_s = 0.0
+        try:
+            pose = self._transforms.wait(ground_frame, frame.frame_id, frame.stamp_ns, timeout_s=wait_s)
+        except TransformError:
+            self._in_vain += 1
+            raise
+        self._in_vain = 0
         return pose
 
     def _tables_for(

@@ -247,6 +247,7 @@ class DrivableGround:
         footprint_frame_id: the camera's vertical projection on the ground, x along its heading; the boundary's frame.
         ground_from_footprint: float64 `[4, 4]`.
         grid, boundary: None if nobody asked.
+        is_fixed: the camera does not move against the ground frame, as long as nobody configures it anew.
         boundary_px: float64 `[B, 2]`, (column, row) on the camera's image where the boundary's finite ranges end, NaN
             for the others; None without a boundary.
     """
@@ -256,6 +257,7 @@ class DrivableGround:
     ground_from_footprint: np.ndarray
     grid: Grid | None
     boundary: Boundary | None
+    is_fixed: bool = False
     boundary_px: np.ndarray | None = None
 
 

@@ -11,7 +11,17 @@ import numpy as np
 from seg_perception.images import DecodedImage
 from seg_perception.labels import VOID_ID, LabelSet
 
-__all__ = ["colour_mask", "contact_sheet", "latency_table", "legend", "overlay"]
+__all__ = [
+    "beside",
+    "colour_mask",
+    "contact_sheet",
+    "draw_boundary",
+    "draw_line",
+    "latency_table",
+    "legend",
+    "overlay",
+    "swatches",
+]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT_SCALE = 0.45  # capitals about 10 pixels high
@@ -20,6 +30,10 @@ _MARGIN = 8
 _PAPER = (250, 250, 250)
 _INK = (30, 30, 30)
 _EDGE = (120, 120, 120)
+_LINE = (255, 255, 255)
+_CASING = (20, 20, 20)  # around a line, so that it is seen on light ground as well
+_SUBPIXEL_BITS = 4
+_FARTHEST_PX = 30_000  # OpenCV draws in 32 bits, and parts of pixels take some of them
 
 
 def colour_mask(class_ids: np.ndarray, palette: np.ndarray) -> np.ndarray:
@@ -64,6 +78,70 @@ def overlay(image: DecodedImage, class_ids: np.ndarray, palette: np.ndarray, opa
     return cv2.copyTo(rgb, (class_ids == VOID_ID).view(np.uint8), painted)
 
 
+def draw_boundary(rgb: np.ndarray, boundary_px: np.ndarray) -> np.ndarray:
+    """Where drivable ground ends, as a white line over a camera image.
+
+    Args:
+        rgb: uint8 `[H, W, 3]`, contiguous; it is drawn into this array.
+        boundary_px: float64 `[B, 2]`, (column, row) of the places one after another, pixel centres at integers; where
+            one is not finite the line has a gap.
+
+    Returns:
+        The same array.
+
+    Raises:
+        ValueError: wrong shape or type.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.flags.c_contiguous:
+        raise ValueError(f"rgb must be contiguous uint8 [H, W, 3], got {rgb.dtype} {list(rgb.shape)}")
+    width_px = max(1, round(rgb.shape[0] / 240))
+    draw_line(rgb, boundary_px, _CASING, width_px + 2)
+    draw_line(rgb, boundary_px, _LINE, width_px)
+    return rgb
+
+
+def draw_line(rgb: np.ndarray, points_px: np.ndarray, colour: tuple[int, int, int], width_px: int) -> None:
+    """Join points that follow each other, as far as they are finite; one alone becomes a dot.
+
+    Args:
+        rgb: uint8 `[H, W, 3]`, contiguous; it is drawn into this array.
+        points_px: float64 `[N, 2]`, (column, row), pixel centres at integers.
+        colour: RGB.
+        width_px: of the line.
+
+    Raises:
+        ValueError: wrong shape of the points.
+    """
+    if points_px.ndim != 2 or points_px.shape[1] != 2:
+        raise ValueError(f"points must be [N, 2], (column, row), got {list(points_px.shape)}")
+    there = np.isfinite(points_px).all(axis=1)
+    near = np.clip(points_px, -_FARTHEST_PX, _FARTHEST_PX, where=there[:, None], out=np.zeros(points_px.shape))
+    fixed = np.rint(near * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    breaks = np.flatnonzero(np.diff(there)) + 1
+    runs = [run for run, drawn in zip(np.split(fixed, breaks), np.split(there, breaks)) if drawn.any()]
+    # Of a line with one point OpenCV draws nothing: it gets a second one, a pixel to the right.
+    runs = [np.vstack([run, run + (1 << _SUBPIXEL_BITS, 0)]) if len(run) == 1 else run for run in runs]
+    if runs:
+        cv2.polylines(rgb, runs, False, colour, width_px, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def beside(image: np.ndarray, birds_eye: np.ndarray) -> np.ndarray:
+    """A camera picture and, to its right, the ground from above, scaled to the picture's height.
+
+    Args:
+        image, birds_eye: RGB uint8 `[H, W, 3]` of any size.
+
+    Returns:
+        RGB uint8 `[H of image, W of both, 3]`.
+
+    Raises:
+        ValueError: a picture is not RGB uint8.
+    """
+    width = max(1, round(birds_eye.shape[1] * image.shape[0] / birds_eye.shape[0]))
+    scaled = _scaled(birds_eye, width, image.shape[0])
+    return np.hstack([_scaled(image, image.shape[1]), scaled])
+
+
 def legend(labels: LabelSet, ids: Iterable[int], width: int = 640) -> np.ndarray:
     """Swatches and names of the classes that are there, in as many lines as it takes.
 
@@ -76,16 +154,19 @@ def legend(labels: LabelSet, ids: Iterable[int], width: int = 640) -> np.ndarray
         RGB uint8 `[h, width, 3]`, h a multiple of one line's height.
     """
     present = {int(i) for i in ids}
-    shown = [label for label in labels if label.id in present]
-    column = 44 + max((_text_width(label.name) for label in shown), default=0)
+    return swatches([(label.name, label.color) for label in labels if label.id in present], width)
+
+
+def swatches(entries: Sequence[tuple[str, tuple[int, int, int]]], width: int) -> np.ndarray:
+    """A legend of (name, RGB colour) entries, as `legend` makes it."""
+    column = 44 + max((_text_width(name) for name, _ in entries), default=0)
     columns = max(1, (width - _MARGIN) // column)
-    lines = max(1, math.ceil(len(shown) / columns))
-    picture = _blank(lines * _LINE_HEIGHT, width)
-    for i, label in enumerate(shown):
+    picture = _blank(max(1, math.ceil(len(entries) / columns)) * _LINE_HEIGHT, width)
+    for i, (name, colour) in enumerate(entries):
         x, y = _MARGIN + i % columns * column, i // columns * _LINE_HEIGHT
-        cv2.rectangle(picture, (x, y + 5), (x + 16, y + 17), label.color, cv2.FILLED)
+        cv2.rectangle(picture, (x, y + 5), (x + 16, y + 17), colour, cv2.FILLED)
         cv2.rectangle(picture, (x, y + 5), (x + 16, y + 17), _EDGE, 1)
-        _write(picture, label.name, x + 22, y, width - x - 22)
+        _write(picture, name, x + 22, y, width - x - 22)
     return picture
 
 
@@ -160,10 +241,13 @@ def _cell(image: np.ndarray, painted: np.ndarray, title: str, picture_width: int
     return cell
 
 
-def _scaled(picture: np.ndarray, width: int) -> np.ndarray:
+def _scaled(picture: np.ndarray, width: int, height: int = 0) -> np.ndarray:
+    """To this width, and to this height or, with 0, the one that keeps the picture's shape."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise ValueError(f"a picture must be RGB uint8 [H, W, 3], got {picture.dtype} {list(picture.shape)}")
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    height = height or max(1, round(picture.shape[0] * width / picture.shape[1]))
+    if (height, width) == picture.shape[:2]:
+        return picture
     shrinks = width <= picture.shape[1]
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 

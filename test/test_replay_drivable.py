@@ -240,15 +240,13 @@ def test_what_is_missing_is_said_and_costs_no_masks(
     assert f"{FRAMES} without drivable grid and boundary, {reason}: " in capsys.readouterr().out
 
 
-def test_a_footprint_that_cannot_be_told_costs_the_boundary_alone(
-    wall: Wall, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """No transform leads from a frame to itself."""
-    pose = ("--param", "camera.pose_source=parameters", "--param", "ground_frame=camera_footprint")
-    out = wall.replay(*pose)
-    assert len(of(out, "/segmentation/mask")) == len(of(out, "/segmentation/drivable/grid")) == FRAMES
-    assert not of(out, "/segmentation/drivable/boundary")
-    assert f"{FRAMES} without drivable grid and boundary, bad_transform: " in capsys.readouterr().out
+def test_a_camera_that_does_not_move_is_placed_once(wall: Wall) -> None:
+    """Latched, and before the first boundary, so that nobody waits for it."""
+    out = wall.replay("--param", "camera.pose_source=parameters")
+    scans = of(out, "/segmentation/drivable/boundary")
+    assert len(scans) == FRAMES and not [m for m in of(out, "/tf") if m not in wall.messages]
+    placed = [m for m in of(out, "/tf_static") if m not in wall.messages]
+    assert len(placed) == 1 and out.index(placed[0]) < out.index(scans[0])
 
 
 def test_the_same_from_every_storage_and_without_the_input(wall: Wall) -> None:

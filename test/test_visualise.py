@@ -8,15 +8,27 @@ import cv2
 import numpy as np
 import pytest
 
+from seg_perception.birds_eye import GRID_COLOURS, birds_eye
 from seg_perception.images import DecodedImage
 from seg_perception.labels import CITYSCAPES
-from seg_perception.visualise import colour_mask, contact_sheet, latency_table, legend, overlay
+from seg_perception.types import Boundary, Grid
+from seg_perception.visualise import (
+    beside,
+    colour_mask,
+    contact_sheet,
+    draw_boundary,
+    latency_table,
+    legend,
+    overlay,
+    swatches,
+)
 
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(0, 19, (30, 40)).astype(np.uint8)
 RGB = RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)
 PALETTE = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
 PAPER = (250, 250, 250)
+COLOURS = dict(GRID_COLOURS)
 
 
 def colours_in(picture: np.ndarray) -> set[tuple[int, ...]]:
@@ -178,3 +190,158 @@ def test_a_real_frame_keeps_its_light_and_takes_the_colours() -> None:
     np.testing.assert_array_equal(painted[ids == 255], bgr[..., ::-1][ids == 255])
     road = painted[ids == 0] - bgr[..., ::-1][ids == 0] / 2
     np.testing.assert_allclose(road.mean(0), np.array((128, 64, 128)) / 2, atol=0.5)
+
+
+def lit(picture: np.ndarray) -> np.ndarray:
+    """Where a picture is nearly white, bool `[H, W]`; a line between two rows of pixels is grey in both."""
+    return np.asarray((picture >= 180).all(-1))
+
+
+def near(mask: np.ndarray, column: float, row: float) -> bool:
+    """Is there something within a pixel or so?"""
+    column, row = round(column), round(row)
+    return bool(mask[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].any())
+
+
+def test_a_boundary_goes_through_its_points_and_has_their_gaps() -> None:
+    picture = np.full((480, 320, 3), 90, np.uint8)
+    columns = np.arange(10.0, 300.0, 10.0)
+    points = np.stack([columns, 120 + 60 * np.sin(columns / 30)], -1)
+    points[8:12], points[20, 1], points[22] = np.nan, np.inf, np.nan
+    assert draw_boundary(picture, points) is picture
+    white = lit(picture)
+    for column, row in points[np.isfinite(points).all(1)]:
+        assert near(white, column, row), (column, row)
+    drawn = np.flatnonzero(white.any(axis=0))
+    # between 71 and 129 there is none; the 21st point stands alone between two that are missing
+    assert not ((drawn > 83) & (drawn < 127)).any()
+    assert 5 >= np.count_nonzero((drawn > 203) & (drawn < 227)) >= 1
+    # half way between two points the line is where the straight line is
+    for (c0, r0), (c1, r1) in zip(points[:7], points[1:8]):
+        assert near(white, (c0 + c1) / 2, (r0 + r1) / 2)
+
+
+@pytest.mark.parametrize("points", [np.zeros((0, 2)), np.full((3, 2), np.nan)])
+def test_a_boundary_of_nothing_draws_nothing(points: np.ndarray) -> None:
+    picture = RGB.copy()
+    np.testing.assert_array_equal(draw_boundary(picture, points), RGB)
+
+
+def test_a_boundary_may_leave_the_picture() -> None:
+    picture = np.zeros((60, 80, 3), np.uint8)
+    draw_boundary(picture, np.array([[-1e12, 30.0], [1e12, 30.0]]))
+    assert lit(picture)[30, 2:-2].all()
+
+
+@pytest.mark.parametrize(
+    ("rgb", "points"),
+    [
+        (IDS.copy(), np.zeros((2, 2))),
+        (RGB.astype(np.float32), np.zeros((2, 2))),
+        (RGB[:, ::2], np.zeros((2, 2))),
+        (RGB.copy(), np.zeros((2, 3))),
+    ],
+)
+def test_a_boundary_that_cannot_be_drawn_is_refused(rgb: np.ndarray, points: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="contiguous uint8|points must be"):
+        draw_boundary(rgb, points)
+
+
+def test_two_pictures_beside_each_other_have_one_height() -> None:
+    red, blue = np.full((100, 50, 3), (250, 0, 0), np.uint8), np.full((30, 60, 3), (0, 0, 250), np.uint8)
+    both = beside(red, blue)
+    assert both.shape == (100, 250, 3)
+    np.testing.assert_array_equal(both[:, :50], red)
+    assert colours_in(both[:, 50:]) == {(0, 0, 250)}
+
+
+def grid_of(cells: dict[tuple[float, float], int], resolution_m: float = 0.5) -> Grid:
+    """A grid from x = 0 to 10 m and y = -3 to 3 m, unseen but for the cells at these places (x, y)."""
+    values = np.full((round(6 / resolution_m), round(10 / resolution_m)), -1, np.int8)
+    for (x, y), value in cells.items():
+        values[int((y + 3) / resolution_m), int(x / resolution_m)] = value
+    return Grid(values, 0.0, -3.0, resolution_m)
+
+
+PLACES = [(8.75, 2.25), (8.75, -2.25), (4.75, 1.25), (6.75, 0.75), (2.75, -1.25)]
+"""Away from the rings."""
+
+
+def seen_at(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Middle (column, row) of what has this colour."""
+    rows, columns = np.nonzero((picture == colour).all(-1))
+    return np.array([(columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2])
+
+
+def scale_of(height_px: int) -> tuple[float, np.ndarray]:
+    """Pixels per metre, and the origin's (column, row), from where single cells are seen."""
+    pixels = np.array(
+        [seen_at(birds_eye(grid_of({p: 100}), None, None, height_px), COLOURS["occupied"]) for p in PLACES]
+    )
+    places = np.array(PLACES)
+    ahead, across = np.polyfit(places[:, 0], pixels[:, 1], 1), np.polyfit(places[:, 1], pixels[:, 0], 1)
+    np.testing.assert_allclose(pixels[:, 1], np.polyval(ahead, places[:, 0]), atol=0.6)
+    np.testing.assert_allclose(pixels[:, 0], np.polyval(across, places[:, 1]), atol=0.6)
+    assert ahead[0] == pytest.approx(across[0], rel=0.01)
+    return -float(ahead[0]), np.array([across[1], ahead[1]])
+
+
+@pytest.mark.parametrize("height_px", [200, 481])
+def test_from_above_ahead_is_up_and_left_is_left(height_px: int) -> None:
+    scale, origin = scale_of(height_px)
+    picture = birds_eye(grid_of({}), None, None, height_px)
+    assert picture.dtype == np.uint8 and picture.shape[0] == height_px
+    assert 10 * scale <= height_px <= 12 * scale and 6 * scale <= picture.shape[1] <= 8 * scale
+    assert abs(origin[0] - (picture.shape[1] - 1) / 2) < 1  # y = 0 is in the middle of this grid
+    assert height_px * 0.9 < origin[1] < height_px
+
+
+def test_from_above_every_value_has_its_colour() -> None:
+    values = {-1: "unseen", 0: "free", 50: "caution", 100: "occupied"}
+    for value, name in values.items():
+        picture = birds_eye(grid_of({(8.75, 2.25): value}), None, None, 240)
+        scale, origin = scale_of(240)
+        column, row = np.rint(origin - scale * np.array([2.25, 8.75])).astype(int)
+        assert tuple(picture[row, column]) == COLOURS[name]
+    between = [int(birds_eye(grid_of({(8.75, 2.25): v}), None, None, 240)[row, column, 1]) for v in range(50, 101, 10)]
+    assert between == sorted(between, reverse=True) and len(set(between)) == 6
+    assert colours_in(swatches(GRID_COLOURS, 500)) >= set(COLOURS.values())
+
+
+def test_from_above_an_obstacle_is_not_lost_where_cells_are_smaller_than_pixels() -> None:
+    for y in np.arange(-2.9, 2.9, 0.31):
+        picture = birds_eye(grid_of({(4.62, float(y)): 100}, resolution_m=0.01), None, None, 100)
+        assert (picture == COLOURS["occupied"]).all(-1).any(), y
+
+
+def test_from_above_the_boundary_is_where_it_is_known() -> None:
+    """In a frame that is turned by 90 degrees to the left and moved: its ranges ahead lie at the vehicle's left."""
+    turned = np.array([[0.0, -1.0, 0.0, 4.0], [1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    step = np.pi / 180
+    ranges = np.full(181, np.nan)
+    ranges[80:101], ranges[120:140] = 1.5, np.inf
+    boundary = Boundary(-90 * step, step, 0.1, 1.2, ranges)
+    height_px = 600
+    plain = birds_eye(grid_of({}), None, turned, height_px)
+    picture = birds_eye(grid_of({}), boundary, turned, height_px)
+    scale, origin = scale_of(height_px)
+
+    def pixel(bearing_deg: int, range_m: float) -> np.ndarray:
+        bearing = np.deg2rad(bearing_deg)
+        place = np.array([4.0 - range_m * np.sin(bearing), 1.0 + range_m * np.cos(bearing)])
+        return np.rint(origin - scale * place[::-1]).astype(int)
+
+    changed = (picture != plain).any(-1)
+    for index in (*range(80, 101), *range(120, 140)):
+        column, row = pixel(index - 90, 1.5 if index < 110 else 1.2)
+        assert near(lit(picture), column, row), index
+    for index in (*range(78), *range(103, 118), *range(142, 180)):
+        column, row = pixel(index - 90, 1.5)
+        assert not changed[row, column], index
+    known, free = (changed[r - 6 : r + 7, c].sum() for c, r in (pixel(0, 1.5), pixel(40, 1.2)))
+    assert known > free > 0  # the line is thin where the ground was free as far as it was looked at
+
+
+def test_from_above_too_low_a_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="height_px must be 32 or more, got 10"):
+        birds_eye(grid_of({}), None, None, 10)

@@ -19,7 +19,7 @@ from seg_perception.bag.topics import CameraTopics, FrameReader
 from seg_perception.bag.transforms import BagTransforms
 from seg_perception.errors import BackendError, BagError, ConfigError, FrameError, GeometryError, SegPerceptionError
 from seg_perception.messages import LABEL_INFO, TF_MESSAGE, label_info_message, tf_message
-from seg_perception.outputs import LABEL_INFO_TOPIC, OUTPUTS, wanted_for
+from seg_perception.outputs import LABEL_INFO_TOPIC, OUTPUTS, TF_STATIC_TOPIC, FrameAnnouncer, wanted_for
 from seg_perception.pipeline import Pipeline
 from seg_perception.types import Perception
 
@@ -124,7 +124,7 @@ class Replay:
         """
         start_s = before_s = time.perf_counter()
         self._result = result = ReplayResult()
-        self._results = NewTopics(writer, self._kit)
+        self._results, self._announcer = NewTopics(writer, self._kit), FrameAnnouncer()
         reader = FrameReader(self._bag, self._topics, self._kit)
         copy = self._input_copy(writer)
         transforms = self._pipeline.transforms
@@ -216,9 +216,10 @@ class Replay:
             try:
                 message = output.build(self._kit, seen, self._pipeline.config)
                 if message is not None:
-                    transforms = output.transforms(seen)
+                    topic, transforms = self._announcer.due(output, seen)
                     if transforms:
-                        self._results.send("/tf", TF_MESSAGE, tf_message(self._kit, transforms), log_ns, TF_QOS)
+                        tf_qos = LATCHED_QOS if topic == TF_STATIC_TOPIC else TF_QOS
+                        self._results.send(topic, TF_MESSAGE, tf_message(self._kit, transforms), log_ns, tf_qos)
                     self._results.send(self._topic(output.name), output.type_name, message, log_ns, qos)
             except FrameError as exc:
                 refused = exc

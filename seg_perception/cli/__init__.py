@@ -27,11 +27,13 @@ VERBS = (
     Verb("demo", "see it work: a street scene through the live node, with video and latency table", "demo"),
     Verb("replay", "run the pipeline over a bag, without ROS, into a new bag", "replay"),
     Verb("bench", "measure what pipeline and node add to bare inference", "bench"),
+    Verb("bench-ground", "how right the drivable area is on simulated streets, and what it costs", "bench_ground"),
     Verb("evaluate", "judge a model on labelled frames: accuracy, calibration, speed, worst frames", "evaluate"),
     Verb("compare", "accuracy and time of several models, side by side", "compare"),
     Verb("train", "train a network on labelled street scenes, with or without a teacher", "train"),
     Verb("export", "make a model file of a trained network", "export"),
     Verb("quantize", "make the int8 edition of a model, and measure what it costs and gains", "quantize"),
+    Verb("simulate", "drive down a simulated street: a bag, and exact ground truth beside it", "simulate"),
     Verb("models", "list, inspect and verify models", "models"),
 )
 

@@ -19,6 +19,7 @@ from seg_perception.types import CameraInfo
 __all__ = ["CameraModel"]
 
 _EDGE_POINTS = 33
+_SHAPE_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class CameraModel:
         """
         height, width = image_hw
         _check_numbers(info)
+        _check_shape(info, width, height)
         scaled = info.scaled(width=width, height=height)
         matrix, columns, name = (scaled.p, 4, "P") if rectified else (scaled.k, 3, "K")
         fx, fy, cx, cy = matrix[0], matrix[columns + 1], matrix[2], matrix[columns + 2]
@@ -132,6 +134,20 @@ class CameraModel:
         column, row = pixels[..., 0], pixels[..., 1]
         within = (column >= -0.5) & (column < self.width - 0.5)
         return within & (row >= -0.5) & (row < self.height - 0.5)
+
+
+def _check_shape(info: CameraInfo, width: int, height: int) -> None:
+    """The image is what the calibration speaks of, or a scaled version of it: a crop would be somewhere else in it."""
+    seen_w = (info.roi.width or info.width) / max(1, info.binning_x)
+    seen_h = (info.roi.height or info.height) / max(1, info.binning_y)
+    # A pixel more or less comes from rounding when sizes do not divide.
+    slack = _SHAPE_TOLERANCE * width * seen_h + 1.5 * max(seen_w, seen_h, width, height)
+    if abs(width * seen_h - height * seen_w) > slack:
+        raise GeometryError(
+            "bad_calibration",
+            f"camera_info is for {seen_w:g}x{seen_h:g} pixels, images have {width}x{height}: another shape; publish "
+            "the calibration of these images, or the region of interest that they show",
+        )
 
 
 def _check_numbers(info: CameraInfo) -> None:

@@ -161,7 +161,7 @@ class GroundCamera:
             nearer_m: more than the whole distance is the foot itself.
 
         Returns:
-            int32 `[n]`, as `grid_cells`.
+            int32 `[n]`, as `grid_cells`; `onto.size + 1` for what would be seen just below the picture.
         """
         x, y = grid.centres()
         rows, columns = np.divmod(which, len(x))
@@ -170,7 +170,7 @@ class GroundCamera:
         place_x, place_y = self.foot[0] + away_x * share, self.foot[1] + away_y * share
         parts = [(a * place_x + b * place_y + c).astype(np.float32) for a, b, c in self._rows.tolist()]
         out = np.empty(len(which), np.int32)
-        self._see(parts, onto, out)
+        self._see(parts, onto, out, below=True)
         return out
 
     def _columns_in_view(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,8 +213,12 @@ class GroundCamera:
         for some in _strips(*out.shape):
             self._see([np.add.outer(along[some, i], far[i]) for i in range(3)], onto, out[some])
 
-    def _see(self, parts: Sequence[np.ndarray], onto: ClassMap, out: np.ndarray) -> None:
-        """Which cells optical coordinates, float32 and up to a common factor, are seen in; they are used up."""
+    def _see(self, parts: Sequence[np.ndarray], onto: ClassMap, out: np.ndarray, below: bool = False) -> None:
+        """Which cells optical coordinates, float32 and up to a common factor, are seen in; they are used up.
+
+        Args:
+            below: tell what lies below the picture, as `onto.size + 1`.
+        """
         x, y, z = parts
         camera = self.camera
         seen = z > np.float32(_NEAREST_DEPTH)
@@ -225,10 +229,14 @@ class GroundCamera:
             if not camera.lens.is_ideal:
                 x, y = camera.tabulated_lens.apply(x, y, seen)
             columns = _along(x, camera.fx, camera.cx, onto.columns, seen)
+            within = seen.copy() if below else seen
             rows = _along(y, camera.fy, camera.cy, onto.rows, seen)
         rows *= np.int32(onto.columns.cells)
         np.add(rows, columns, out=out)
         np.copyto(out, np.int32(onto.size), where=~seen)
+        if below:
+            # `_along` has left in y the row, not yet rounded.
+            np.copyto(out, np.int32(onto.size + 1), where=within & (y >= np.float32(onto.rows.high)))
 
 
 def _strips(rows: int, columns: int) -> Iterator[slice]:

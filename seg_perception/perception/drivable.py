@@ -70,7 +70,8 @@ class GroundTables:
         self._grid_moved = self._fan_moved = True
         self._cells = np.empty(grid.shape if grid else (0, 0), np.int32)
         self._rays: _Fan | None = None
-        # Behind the map's cells: what is not seen; what lies before the first that is seen; a ray's end.
+        # Behind the map's cells: what is not seen; what lies below the picture, or before a ray's first cell in it,
+        # where ground is as good as seen; a ray's end.
         self._roles = np.empty(onto.size + 3, np.uint8)
         self._roles[onto.size :] = (UNSEEN, DRIVABLE, _BEYOND)
 
@@ -93,8 +94,8 @@ class GroundTables:
     def grid(self, caution_value: int) -> np.ndarray:
         """int8 `[rows along y, columns along x]`: free, occupied, unseen, and `caution_value` where caution is due.
 
-        Occupied is what hides the ground at a place to which the ground is seen up to `contact_depth_m`, or to the
-        image's edge.
+        Occupied is what hides the ground at a place to which the ground is seen up to `contact_depth_m`, or which is
+        so near to the picture's lower edge.
         """
         assert self._grid is not None
         if self._grid_moved:
@@ -104,15 +105,15 @@ class GroundTables:
         values = cv2.LUT(roles, _value_table(caution_value)).view(np.int8)
         things = np.flatnonzero((roles == OBSTACLE) & self._beside_ground(roles))
         nearer = self.ground.cells_nearer(self._grid, things, self.onto, self._contact_depth_m)
-        contact = _IS_CONTACT.take(self._roles.take(nearer, mode="clip"))
+        contact = _IS_GROUND.take(self._roles.take(nearer, mode="clip"))
         values.ravel()[things[contact]] = OCCUPIED
         return values
 
     def _beside_ground(self, roles: np.ndarray) -> np.ndarray:
-        """Bool: cells so near to ground that is seen, or to the picture's edge, that a contact may be there at all."""
+        """Bool: cells so near to seen ground, or to what is not in the picture, that a contact may be there at all."""
         assert self._grid is not None
         reach = math.ceil(self._contact_depth_m / self._grid.resolution_m) + 2
-        ground = cv2.LUT(roles, _IS_CONTACT.view(np.uint8))
+        ground = cv2.LUT(roles, (_IS_GROUND | (np.arange(256) == UNSEEN)).view(np.uint8))
         return cv2.dilate(ground, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)).view(bool)
 
     def boundary(self) -> Boundary:
@@ -123,8 +124,8 @@ class GroundTables:
         return self._rays.boundary(self._roles)
 
 
-_IS_CONTACT = np.isin(np.arange(256), (DRIVABLE, EDGE, CAUTION, UNSEEN))
-"""By role: what hides the ground behind such a place stands there."""
+_IS_GROUND = np.isin(np.arange(256), (DRIVABLE, EDGE, CAUTION))
+"""By role: what hides the ground right behind such a place stands there."""
 
 
 def _value_table(caution_value: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from seg_perception.config import CameraConfig, PipelineConfig
@@ -24,7 +24,7 @@ from seg_perception.messages import (
     frame_of_image,
     tf_message,
 )
-from seg_perception.outputs import OUTPUTS, Output, wanted_for
+from seg_perception.outputs import OUTPUTS, TF_STATIC_TOPIC, TF_TOPIC, FrameAnnouncer, Output, wanted_for
 from seg_perception.pipeline import Pipeline
 from seg_perception.ros.kit import RclpyKit, message_class
 from seg_perception.types import CameraInfo, Perception
@@ -33,6 +33,8 @@ __all__ = ["CameraStream", "Waiting", "output_qos"]
 
 _TF_DEPTH = 100
 """tf2's."""
+
+_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 _RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
 
@@ -104,8 +106,11 @@ class CameraStream:
             topic = f"~/{prefix}{output.name}"
             publisher = node.create_lifecycle_publisher(message_class(output.type_name), topic, output_qos(config))
             self._publishers.append((output, publisher))
-        tf_qos = _qos("reliable", _TF_DEPTH)
-        self._tf_publisher = node.create_lifecycle_publisher(message_class(TF_MESSAGE), "/tf", tf_qos)
+        self._announcer = FrameAnnouncer()
+        self._tf_publishers = {
+            topic: node.create_lifecycle_publisher(message_class(TF_MESSAGE), topic, qos)
+            for topic, qos in ((TF_TOPIC, _qos("reliable", _TF_DEPTH)), (TF_STATIC_TOPIC, _LATCHED))
+        }
 
     def listen(self, put: Callable[[str, Waiting], bool]) -> None:
         """Subscribe; `put` takes each image and says whether one was lost by it."""
@@ -137,9 +142,9 @@ class CameraStream:
         self.mute()
         for _, publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
-        if self._publishers:
-            self._node.destroy_lifecycle_publisher(self._tf_publisher)
-        self._publishers = []
+        for publisher in self._tf_publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers, self._tf_publishers = [], {}
 
     def process(self, waiting: Waiting, pipeline: Pipeline) -> None:
         """One image through the pipeline and out on every topic that somebody listens to.
@@ -182,7 +187,7 @@ class CameraStream:
         for output, publisher in heard:
             try:
                 message = output.build(self._kit, seen, config)
-                transforms = output.transforms(seen)
+                topic, transforms = self._announcer.due(output, seen)
             except FrameError as exc:
                 refused = exc
                 continue
@@ -191,7 +196,7 @@ class CameraStream:
                 continue
             if message is not None:
                 if transforms:
-                    self._tf_publisher.publish(tf_message(self._kit, transforms))
+                    self._tf_publishers[topic].publish(tf_message(self._kit, transforms))
                 publisher.publish(message)
             if age_ms is None:
                 age_ms = self._age_ms(seen.stamp_ns)

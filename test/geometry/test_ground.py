@@ -94,6 +94,9 @@ def test_every_cell_of_the_grid_is_seen_where_a_plain_computation_sees_it(lens: 
         pixels = pixels_by_opencv(camera, POSES[where], points, -0.1)
         for index, pixel in enumerate(pixels):
             expected = {onto.size} if np.isnan(pixel).any() else cells_around(pixel, fit, onto)
+            if name == "nearer" and found[index] == onto.size + 1:  # below the picture
+                assert pixel[1] > fit.used.y + fit.used.height - 0.502 and onto.size in expected
+                continue
             assert found[index] in expected, (name, points[index], pixel)
             seen += found[index] != onto.size
     assert seen > 500

@@ -79,9 +79,8 @@ def test_the_grid_is_what_a_plain_walk_over_its_cells_finds(seed: int, lens: str
         kind, (i, j), margin = seen_at(ground, picture, place)
         away = place - ground.foot
         distance = float(np.hypot(*away))
-        nearer, _, near_margin = seen_at(
-            ground, picture, ground.foot + away * max(0.0, distance - CONTACT_M) / max(distance, 1e-9)
-        )
+        before = ground.foot + away * max(0.0, distance - CONTACT_M) / max(distance, 1e-9)
+        nearer, _, near_margin = seen_at(ground, picture, before)
         if min(margin, near_margin) < 1e-3:
             continue  # on the line between two pixels either is right
         expected = -1
@@ -90,8 +89,10 @@ def test_the_grid_is_what_a_plain_walk_over_its_cells_finds(seed: int, lens: str
             expected = -1 if things & set(around.ravel().tolist()) else 0
         elif kind == WALK:
             expected = 50
-        elif kind in things and nearer in (ROAD, WALK, None):
-            expected = 100
+        elif kind in things:
+            near_column, near_row = ground.project(before)
+            below = nearer is None and -0.5 <= near_column < HW[1] - 0.5 and near_row >= HW[0] - 0.5
+            expected = 100 if nearer in (ROAD, WALK) or below else -1
         assert values[row, column] == expected, (place, kind, nearer)
         counted[expected] += 1
     assert min(counted.values()) > 10

@@ -104,8 +104,9 @@ def test_tiny_images(ros: Any, tmp_path: Path, size: tuple[int, int]) -> None:
     node = ros.start_node(**AT_REST, **street.parameters)
     camera = Camera(ros, street, listen=(MASK, DRIVABLE, GRID, SCAN))
     image = street.image(0, size=size)
-    # A calibration for the large picture holds for a small version of it.
-    mask, drivable, grid, scan = camera.show(0, MASK, DRIVABLE, GRID, SCAN, image=image, info=street.info())
+    # A calibration for a large picture holds for a small version of it.
+    info = street.info(width=320, height=320 * size[1] // size[0])
+    mask, drivable, grid, scan = camera.show(0, MASK, DRIVABLE, GRID, SCAN, image=image, info=info)
     assert (mask.width, mask.height) == (drivable.width, drivable.height) == size
     assert bytes(drivable.data) == b"\xff" * (size[0] * size[1])
     assert (values_of(grid) != 100).all() and (values_of(grid) == 0).any()
@@ -114,16 +115,25 @@ def test_tiny_images(ros: Any, tmp_path: Path, size: tuple[int, int]) -> None:
     assert ros.count("failed") == 0 and "Traceback" not in node.text
 
 
-def test_a_footprint_that_cannot_be_told_costs_the_boundary_alone(ros: Any, tmp_path: Path) -> None:
+def test_a_footprint_that_is_the_vehicles_own_ends_it_with_an_error(ros_environment: None, tmp_path: Path) -> None:
     """No transform leads from a frame to itself."""
+    node = start_alone(tmp_path, ground_frame="camera_footprint", **Street(tmp_path).parameters)
+    assert node.wait() == 1
+    assert "cameras: 'camera' would have the footprint frame camera_footprint" in node.text
+    assert "Traceback" not in node.text
+
+
+def test_a_cropped_image_is_no_scaled_one(ros: Any, tmp_path: Path) -> None:
+    """16:9 images beside a calibration of 4:3: another part of the view, in silence at the wrong place."""
     street = Street(tmp_path)
-    node = ros.start_node(ground_frame="camera_footprint", **AT_REST, **street.parameters)
+    for stamp_ns in street.stamps_ns:
+        assert cv2.imwrite(str(street.folder / f"{stamp_ns}.png"), np.zeros((180, 320), np.uint8))
+    ros.start_node(**AT_REST, **street.parameters)
     camera = Camera(ros, street)
-    info, before = street.info(), camera.without_metres("bad_transform")
-    camera.show(0, MASK, GRID, info=info)
-    ros.until(lambda: camera.send(street.image(0)) or "camera_footprint" in ros.message(), "the frame is named")
-    assert camera.without_metres("bad_transform") > before and ros.count("failed") == 0
-    assert not camera.got[SCAN] and "Traceback" not in node.text
+    image, before = street.image(0, size=(320, 180)), camera.without_metres("bad_calibration")
+    camera.show(0, MASK, image=image, info=street.info())
+    ros.until(lambda: camera.send(image) or "another shape" in ros.message(), "the sizes are named")
+    assert camera.without_metres("bad_calibration") > before and not camera.got[GRID]
 
 
 def test_unknown_classes_at_start_end_it_with_an_error(ros_environment: None, tmp_path: Path) -> None:
