@@ -41,7 +41,7 @@ how well a model does on real roads.
 
 bag.mcap: {topics}.
 Frames: odom > base_footprint (flat on the road) > base_link (the body) > camera_link > camera_optical_frame.
-{slope}
+{slope}{bend}
 """
 
 
@@ -71,6 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     world.add_argument("--weave", type=float, default=0.0, metavar="M", help="weave by up to M (default: 0)")
     world.add_argument("--kerb", type=float, default=0.125, metavar="M", help="its height; 0: flat (default: 0.125)")
     world.add_argument("--slope", type=float, default=0.0, metavar="DEG", help="the street rises ahead (default: 0)")
+    world.add_argument(
+        "--curvature", type=float, default=0.0, metavar="PER_M",
+        help="the street bends: one over its radius in metres, positive to the left, up to 0.02 (default: 0)",
+    )  # fmt: skip
     images = parser.add_mutually_exclusive_group()
     images.add_argument("--jpeg", action="store_true", help=f"images as JPEG on {_COMPRESSED}")
     images.add_argument("--no-images", action="store_true", help="truth, calibration and transforms alone: faster")
@@ -128,6 +132,7 @@ def _scene(args: argparse.Namespace) -> StreetScene:
         weave_m=args.weave,
         kerb_m=args.kerb,
         slope_rad=math.radians(args.slope),
+        curvature_per_m=args.curvature,
     )
 
 
@@ -155,6 +160,7 @@ def _told_by_name(out: Path) -> Iterator[None]:
 
 
 def _readme(args: argparse.Namespace) -> str:
+    from seg_perception.simulate.bend import Bend
     from seg_perception.simulate.truth_files import ABOUT
 
     images = [] if args.no_images else [f"{_COMPRESSED} (JPEG)" if args.jpeg else f"{_IMAGE} (rgb8)"]
@@ -164,7 +170,13 @@ def _readme(args: argparse.Namespace) -> str:
         if args.slope
         else ""
     )
-    return _README.format(topics=topics, slope=slope) + ABOUT
+    side, radius_m = "left" if args.curvature > 0 else "right", Bend(args.curvature).radius_m
+    bend = (
+        f"The street bends to the {side} with a radius of {radius_m:g} m: base_footprint goes round in odom.\n"
+        if radius_m < math.inf
+        else ""
+    )
+    return _README.format(topics=topics, slope=slope, bend=bend) + ABOUT
 
 
 class _DriveBag:

@@ -113,12 +113,15 @@ class View:
     Attributes:
         camera: what it is.
         world_from_optical: where it is, float64 `[4, 4]`.
-        rays: float32 `[3, H, W]`, every pixel's direction in the world, 1 m deep along the optical axis.
+        rays: float32 `[3, H, W]`, every pixel's direction, 1 m deep along the optical axis, in the world's axes turned
+            to the left by `heading_rad`.
+        heading_rad: that of the street where the camera is: 0 unless it bends.
     """
 
     camera: PinholeCamera
     world_from_optical: np.ndarray
     rays: np.ndarray
+    heading_rad: float = 0.0
 
     @property
     def eye(self) -> np.ndarray:
@@ -149,18 +152,37 @@ class View:
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
-def camera_mount(forward_m: float, height_m: float, pitch_rad: float) -> np.ndarray:
+def camera_mount(
+    forward_m: float,
+    height_m: float,
+    pitch_rad: float,
+    roll_rad: float = 0.0,
+    yaw_rad: float = 0.0,
+    left_m: float = 0.0,
+) -> np.ndarray:
     """Pose of a forward-looking camera on the vehicle, `base_from_optical`, float64 `[4, 4]`.
 
+    Roll is applied first, yaw last: R = Rz(yaw) · Ry(pitch) · Rx(roll), the fixed axes of REP 103.
+
     Args:
-        forward_m: ahead of the base frame's origin.
+        forward_m, left_m: from the base frame's origin.
         height_m: above the ground.
-        pitch_rad: REP 103 rotation about the left axis: positive looks down.
+        pitch_rad: about the left axis: positive looks down.
+        roll_rad: about the forward axis: positive lowers the right side.
+        yaw_rad: about the vertical axis: positive looks to the left.
     """
     c, s = math.cos(pitch_rad), math.sin(pitch_rad)
+    turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    # Multiplied only where there is something to turn: else the matrix stays the same to the last bit.
+    if roll_rad:
+        c, s = math.cos(roll_rad), math.sin(roll_rad)
+        turn = turn @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    if yaw_rad:
+        c, s = math.cos(yaw_rad), math.sin(yaw_rad)
+        turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ turn
     pose = np.eye(4)
-    pose[:3, :3] = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ _BODY_FROM_OPTICAL
-    pose[:3, 3] = (forward_m, 0.0, height_m)
+    pose[:3, :3] = turn @ _BODY_FROM_OPTICAL
+    pose[:3, 3] = (forward_m, left_m, height_m)
     return pose
 
 

@@ -16,7 +16,7 @@ from seg_perception.simulate.figures import (
     walker_sprite,
 )
 from seg_perception.simulate.foliage import bush_sprite, tree_sprite
-from seg_perception.simulate.layout import KERB_M, Plant, Stander
+from seg_perception.simulate.layout import Plant, Stander
 from seg_perception.simulate.light import Light
 from seg_perception.simulate.seeded import stream
 from seg_perception.simulate.sprites import SHADES, Sprite, card_colors
@@ -98,9 +98,9 @@ def _stature(key: int) -> float:
     return FIGURE_HEIGHT_M * (0.90 + 0.14 * stream(key, 0x57A).random())
 
 
-def stander_card(stander: Stander, light: Light) -> Card:
-    """A person or a bicycle at rest."""
-    foot = (stander.x, stander.y, KERB_M)
+def stander_card(stander: Stander, ground_m: float, light: Light) -> Card:
+    """A person or a bicycle at rest, on ground of that height."""
+    foot = (stander.x, stander.y, ground_m)
     if stander.kind == "bicycle":
         paint = _outfit(stander.key, True, light)
         return Card(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from seg_perception.labels import CITYSCAPES
-from seg_perception.simulate.layout import KERB_M, Post
+from seg_perception.simulate.layout import Post
 from seg_perception.simulate.mesh import MeshBuilder, Point
 
 __all__ = ["add_post"]
@@ -20,14 +20,14 @@ _BACK = (136, 138, 140)
 _OFF = (34, 30, 28)
 
 
-def add_post(builder: MeshBuilder, post: Post) -> None:
-    """Draw one post."""
-    {"lamp": _lamp, "sign": _sign, "light": _traffic_light}[post.kind](builder, post)
+def add_post(builder: MeshBuilder, post: Post, ground_m: float) -> None:
+    """Draw one post that stands on ground of that height; its top is where it is in any case."""
+    {"lamp": _lamp, "sign": _sign, "light": _traffic_light}[post.kind](builder, post, ground_m)
 
 
-def _lamp(builder: MeshBuilder, post: Post) -> None:
+def _lamp(builder: MeshBuilder, post: Post, ground_m: float) -> None:
     top = 7.4
-    builder.pillar(post.x, post.y, (KERB_M, 1.2), 0.11, (92, 96, 98), _POLE, sides=8)
+    builder.pillar(post.x, post.y, (ground_m, 1.2), 0.11, (92, 96, 98), _POLE, sides=8)
     builder.pillar(post.x, post.y, (1.2, top), 0.07, (104, 108, 110), _POLE, sides=8)
     reach = -post.sign * 1.9
     y0, y1 = sorted((post.y, post.y + reach))
@@ -38,8 +38,8 @@ def _lamp(builder: MeshBuilder, post: Post) -> None:
     )
 
 
-def _sign(builder: MeshBuilder, post: Post) -> None:
-    builder.pillar(post.x, post.y, (KERB_M, 2.95), 0.035, _STEEL, _POLE)
+def _sign(builder: MeshBuilder, post: Post, ground_m: float) -> None:
+    builder.pillar(post.x, post.y, (ground_m, 2.95), 0.035, _STEEL, _POLE)
     # Left-hand signs face oncoming traffic, right-hand signs the ego lane; the other side is bare metal.
     face = float(post.facing)
     height = 2.55
@@ -68,8 +68,8 @@ def _sign(builder: MeshBuilder, post: Post) -> None:
         plate(0.006, 0.33, _YELLOW, 4)
 
 
-def _traffic_light(builder: MeshBuilder, post: Post) -> None:
-    builder.pillar(post.x, post.y, (KERB_M, 3.3), 0.06, (70, 74, 76), _POLE, sides=8)
+def _traffic_light(builder: MeshBuilder, post: Post, ground_m: float) -> None:
+    builder.pillar(post.x, post.y, (ground_m, 3.3), 0.06, (70, 74, 76), _POLE, sides=8)
     face = float(post.facing)
     x0, x1 = sorted((post.x + face * 0.07, post.x + face * 0.30))
     low, high = 2.35, 3.35

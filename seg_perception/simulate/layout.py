@@ -1,7 +1,7 @@
 """What stands still along the street, as plain data: a function of the seed and the block's number.
 
-The street runs along the world's x axis; the ego lane's centre is y = 0, oncoming traffic is on the left. It is
-cut into blocks of `BLOCK_M`. A block may begin with a junction, where a side street crosses.
+Places are in street coordinates (see bend): x along the street, the ego lane's centre is y = 0, oncoming traffic is on
+the left. The street is cut into blocks of `BLOCK_M`. A block may begin with a junction, where a side street crosses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ JUNCTION_M = 10.0
 """How much of a block's beginning a side street takes."""
 
 KERB_M = 0.125
-"""Height of sidewalks and verges over the road."""
+"""Usual height of sidewalks and verges over the road. Houses and barriers are built for it, whatever the kerb."""
 
 PLOT_DEPTH_M = 64.0
 """How far behind the plot line a side street ends at a house."""
@@ -56,6 +56,7 @@ class Street:
         kerb_right, kerb_left: where the road ends.
         verge_right, verge_left: width of the planted strip beside the kerb, 0 for none.
         walk_right, walk_left: width of the sidewalk beyond it.
+        kerb_height_m: of sidewalks and verges over the road; with 0 all ground is one plane.
     """
 
     lane_m: float
@@ -65,22 +66,24 @@ class Street:
     verge_left: float
     walk_right: float
     walk_left: float
+    kerb_height_m: float = KERB_M
 
     def side(self, sign: int) -> SidePlan:
         """The right (−1) or left (+1) side."""
         if sign < 0:
-            return SidePlan(-1, -self.kerb_right, self.verge_right, self.walk_right)
-        return SidePlan(1, self.kerb_left, self.verge_left, self.walk_left)
+            return SidePlan(-1, -self.kerb_right, self.verge_right, self.walk_right, self.kerb_height_m)
+        return SidePlan(1, self.kerb_left, self.verge_left, self.walk_left, self.kerb_height_m)
 
 
 @dataclass(frozen=True)
 class SidePlan:
-    """One side of the street; distances from y = 0, positive."""
+    """One side of the street; distances from y = 0, positive, and how high its ground lies over the road."""
 
     sign: int
     kerb: float
     verge: float
     walk: float
+    kerb_height_m: float
 
     @property
     def front(self) -> float:
@@ -204,8 +207,8 @@ class Block:
 
 
 @lru_cache(maxsize=32)
-def street_of(seed: int) -> Street:
-    """The cross-section that belongs to a seed."""
+def street_of(seed: int, kerb_height_m: float = KERB_M) -> Street:
+    """The cross-section that belongs to a seed; the kerb's height does not."""
     rng = stream(seed, 0x57)
     lane = 3.375 if rng.random() < 0.5 else 3.5
     verge_right = 1.5 if rng.random() < 0.7 else 0.0
@@ -218,6 +221,7 @@ def street_of(seed: int) -> Street:
         verge_left=verge_left,
         walk_right=2.5 + 0.5 * int(3 * rng.random()),
         walk_left=2.5 + 0.5 * int(3 * rng.random()),
+        kerb_height_m=kerb_height_m,
     )
 
 

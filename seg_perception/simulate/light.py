@@ -55,9 +55,14 @@ class Light:
         """What a shadow leaves of `ground`, RGB factors below 1."""
         return _SKY / self.ground
 
-    def lit(self, mesh: Mesh) -> np.ndarray:
-        """Colours of a mesh's polygons as they look from near by: uint8 `[P, 3]`, RGB."""
-        matt = mesh.albedo * self.on(mesh.normals)
+    def lit(self, mesh: Mesh, headings: np.ndarray | None = None) -> np.ndarray:
+        """Colours of a mesh's polygons as they look from near by: uint8 `[P, 3]`, RGB.
+
+        `headings` (float64 `[P]`, radians) are those of the street at the polygons, where it bends: the sun turns with
+        it, so that shadows stay where they are painted.
+        """
+        normals = mesh.normals if headings is None else _turned_back(mesh.normals, headings)
+        matt = mesh.albedo * self.on(normals)
         # A glossy surface mirrors more sky the more it leans back; upright panes mirror the street.
         mirrored = np.array([168.0, 190.0, 214.0]) * (0.30 + 0.70 * np.clip(mesh.normals[:, 2:], 0, 1))
         gloss = mesh.gloss[:, None]
@@ -67,3 +72,8 @@ class Light:
         """Share of a surface's own colour in what is seen of it, float32 0 to 1; inverse depths in 1/m."""
         haze = np.float32(-1 / self.haze_m) / np.maximum(inverse_depth, np.float32(1e-6))
         return np.exp(haze, out=haze)
+
+
+def _turned_back(normals: np.ndarray, headings: np.ndarray) -> np.ndarray:
+    c, s, (x, y, z) = np.cos(headings), np.sin(headings), normals.T
+    return np.stack([c * x + s * y, c * y - s * x, z], axis=1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["FLAT", "MAX_CORNERS", "Mesh", "MeshBuilder", "Point"]
+__all__ = ["FLAT", "MAX_CORNERS", "Mesh", "MeshBuilder", "Point", "normals_of"]
 
 MAX_CORNERS = 10
 FLAT = 0
@@ -134,19 +134,25 @@ class MeshBuilder:
         """Everything collected so far, as no instance."""
         count = len(self._rows)
         corners = np.array(self._corners, np.float64).reshape(count, MAX_CORNERS, 3)
-        # Newell's sum gives the normal even where corners repeat.
-        following = np.roll(corners, -1, axis=1)
-        normals = np.cross(corners - corners[:, :1], following - corners[:, :1]).sum(axis=1)
-        length = np.linalg.norm(normals, axis=1, keepdims=True)
         return Mesh(
             corners=corners,
-            normals=normals / np.where(length > 0, length, 1.0),
+            normals=normals_of(corners),
             albedo=np.array([row[0] for row in self._rows], np.float32).reshape(count, 3),
             gloss=np.array([row[1] for row in self._rows], np.float32),
             texture=np.array([row[2] for row in self._rows], np.uint8),
             class_ids=np.array([row[3] for row in self._rows], np.uint8),
             instance_ids=np.zeros(count, np.uint16),
         )
+
+
+def normals_of(corners: np.ndarray) -> np.ndarray:
+    """Unit normals `[P, 3]` of polygons `[P, MAX_CORNERS, 3]`."""
+    # Newell's sum gives the normal even where corners repeat.
+    following = np.roll(corners, -1, axis=1)
+    normals = np.cross(corners - corners[:, :1], following - corners[:, :1]).sum(axis=1)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    unit: np.ndarray = normals / np.where(length > 0, length, 1.0)
+    return unit
 
 
 def _turns(sides: int) -> list[float]:

@@ -61,9 +61,10 @@ class Pictures:
         return True
 
     def _paint(self, index: int, band: int) -> np.ndarray:
-        plan = plan_block(self._seed, index)
+        kerb = self._street.kerb_height_m
+        plan = plan_block(self._seed, index, kerb)
         if band == GROUND:
-            around = (plan_block(self._seed, index - 1), plan_block(self._seed, index + 1))
+            around = (plan_block(self._seed, index - 1, kerb), plan_block(self._seed, index + 1, kerb))
             return paint_ground(self._street, plan, around, self._light)
         sign = 1 if band in (FRONT_LEFT, LOW_LEFT) else -1
         paint = paint_fronts if band in (FRONT_LEFT, FRONT_RIGHT) else paint_low

@@ -52,9 +52,9 @@ _SETBACK = {"street": 0.0, "garden": 5.0, "yard": 13.0, "park": 27.0}
 
 
 @lru_cache(maxsize=64)
-def plan_block(seed: int, index: int) -> Block:
+def plan_block(seed: int, index: int, kerb_height_m: float = KERB_M) -> Block:
     """The block `index` (any integer) of the street that belongs to `seed`."""
-    street = street_of(seed)
+    street = street_of(seed, kerb_height_m)
     rng = stream(seed, index, 0xB1)
     shell = Block(
         index, mix(seed, index), is_junction(seed, index), is_junction(seed, index + 1), ("street", "street"),
@@ -152,10 +152,10 @@ def _barriers(rng: random.Random, block: Block, side: SidePlan, kind: str) -> li
     ]
 
 
-def _plant(rng: random.Random, kind: str, x: float, y: float, height: float) -> Plant:
+def _plant(rng: random.Random, kind: str, x: float, y: float, z: float, height: float) -> Plant:
     variant = int(rng.random() * (TREES if kind == "tree" else BUSHES))
     color = _varied(rng, _pick(rng, _LEAVES), 0.12)
-    return Plant(kind, x, y, KERB_M, height, variant, color, rng.random() < 0.5)
+    return Plant(kind, x, y, z, height, variant, color, rng.random() < 0.5)
 
 
 def _street_trees(rng: random.Random, block: Block, side: SidePlan) -> list[Plant]:
@@ -166,7 +166,7 @@ def _street_trees(rng: random.Random, block: Block, side: SidePlan) -> list[Plan
     x = low + 7.0
     while x < high - 5.0:
         if rng.random() < likely:
-            trees.append(_plant(rng, "tree", x + rng.random(), y, 5.8 + 2.6 * rng.random()))
+            trees.append(_plant(rng, "tree", x + rng.random(), y, side.kerb_height_m, 5.8 + 2.6 * rng.random()))
         x += 10.5
     return trees
 
@@ -180,7 +180,7 @@ def _greenery(rng: random.Random, block: Block, side: SidePlan, kind: str) -> li
             x = low + 2 + (high - low - 4) * rng.random()
             away = 1.2 + (deep - 1.2) * rng.random() ** 1.3
             height = 6.5 + 4.5 * rng.random() if what == "tree" else 1.1 + 1.1 * rng.random()
-            plants.append(_plant(rng, what, x, side.sign * (side.front + away), height))
+            plants.append(_plant(rng, what, x, side.sign * (side.front + away), side.kerb_height_m, height))
     return plants
 
 

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from seg_perception.labels import CITYSCAPES
 from seg_perception.simulate.atlas import GROUND, TextureStrip
-from seg_perception.simulate.camera import PinholeCamera, View, clip_near
+from seg_perception.simulate.camera import PinholeCamera, View
 from seg_perception.simulate.cards import Card
+from seg_perception.simulate.lens import Lens
 from seg_perception.simulate.mesh import FLAT
-from seg_perception.simulate.raster import CardView, Raster
+from seg_perception.simulate.projection import card_views, polygon_views
+from seg_perception.simulate.raster import Raster
 from seg_perception.simulate.shading import Shader, SurfaceTable
 from seg_perception.simulate.sky import Sky
 from seg_perception.simulate.world import Snapshot, World
 
-__all__ = ["NEAREST_CARD_M", "NEAR_M", "Images", "Renderer", "card_views"]
+__all__ = ["Images", "Renderer"]
 
-NEAR_M = 0.1
-"""No part of a polygon nearer than this along the optical axis is drawn."""
-
-NEAREST_CARD_M = 0.6
-"""A card nearer than this is not drawn."""
-
-_SMALLEST_CARD_PX = 3.0
 _SKY_SURFACE, _ROAD_SURFACE = 0, 1
 
 
 @dataclass(frozen=True)
 class Images:
-    """One rendered view: rgb uint8 `[H, W, 3]`, class_ids uint8 `[H, W]`, instance_ids uint16 `[H, W]`."""
+    """One rendered view: class_ids uint8 `[H, W]`, instance_ids uint16 `[H, W]`, rgb uint8 `[H, W, 3]`.
+
+    Unshaded, `rgb` is empty: `[0, 0, 3]`.
+    """
 
     rgb: np.ndarray
     class_ids: np.ndarray
@@ -39,35 +37,88 @@ class Images:
 
 
 class Renderer:
-    """Draws one world through one camera. Keeps textures between calls; what it draws depends on its arguments only."""
+    """Draws one world through one camera. Keeps textures between calls; what it draws depends on its arguments only.
 
-    def __init__(self, world: World, camera: PinholeCamera) -> None:
-        self._camera = camera
-        self._shader = Shader(world.light, TextureStrip(world.pictures.picture), Sky(world.seed, world.light))
-        self._optical_rays = camera.rays()
+    Args:
+        world: what there is.
+        camera: a camera without distortion, or a lens.
+        turning: the camera's direction changes from frame to frame; the sky, which is then drawn anew for each, is
+            drawn in less detail.
+    """
+
+    def __init__(self, world: World, camera: PinholeCamera | Lens, turning: bool = False) -> None:
+        self._lens = camera if isinstance(camera, Lens) else Lens(camera)
+        self._camera = self._lens.view
+        step_px = (2 if self._camera is self._lens.camera else 4) if turning else 1
+        sky = Sky(world.seed, world.light, step_px)
+        self._shader = Shader(world.light, TextureStrip(world.pictures.picture), sky)
+        self._optical_rays: np.ndarray | None = None
         self._rays: tuple[bytes, np.ndarray] | None = None
+        self._empty: tuple[bytes, Raster] | None = None
 
-    def render(self, snapshot: Snapshot, world_from_optical: np.ndarray) -> Images:
-        """Draw what a camera at that pose (float64 `[4, 4]`) sees."""
-        view = self._view(world_from_optical)
-        # The road's plane up to the horizon, the sky above it.
-        inverse = np.maximum(view.rays[2] * np.float32(-1.0 / view.eye[2]), 0)
-        raster = Raster(inverse, np.where(inverse > 0, _ROAD_SURFACE, _SKY_SURFACE))
+    def render(self, snapshot: Snapshot, world_from_optical: np.ndarray, shaded: bool = True) -> Images:
+        """Draw what a camera at that pose (float64 `[4, 4]`) sees; ids alone unless `shaded`."""
+        heading = snapshot.bend.heading(snapshot.street_place(world_from_optical[:2, 3])[0]) if shaded else 0.0
+        view = self.view(world_from_optical, shaded, heading)
+        raster = _empty_street(view.rays[2], view.eye[2]) if shaded else self._empty_street_again(view)
         surfaces = _Surfaces(view.eye[2])
         _draw_mesh(raster, surfaces, view, snapshot)
         _draw_cards(raster, surfaces, view, snapshot.cards)
         table = surfaces.table()
+        if not shaded:
+            surface = self._lens.ids(raster.surface)
+            # "clip" spares a check that nothing here needs.
+            own = (np.take(ids, surface, mode="clip") for ids in _ids(table.labels))
+            return Images(np.empty((0, 0, 3), np.uint8), *own)
         labels = np.take(table.labels, raster.surface)
-        texture, class_ids = labels.astype(np.uint8), (labels >> 8).astype(np.uint8)
-        rgb = self._shader.shade(raster, table, texture, view, snapshot)
-        return Images(rgb, class_ids, (labels >> 16).astype(np.uint16))
+        rgb = self._shader.shade(raster, table, labels.astype(np.uint8), view, snapshot)
+        return Images(self._lens.colors(rgb), *_ids(self._lens.ids(labels)))
 
-    def _view(self, world_from_optical: np.ndarray) -> View:
+    def view(self, world_from_optical: np.ndarray, with_rays: bool = False, heading_rad: float = 0.0) -> View:
+        """The camera that is drawn through at a pose; without rays for whoever shades nothing."""
         turn = np.ascontiguousarray(world_from_optical[:3, :3])
+        if heading_rad:
+            turn = _turned_back(turn, heading_rad)
+        if not with_rays:
+            return View(self._camera, world_from_optical, np.empty((3, 0, 0), np.float32))
         if self._rays is None or self._rays[0] != turn.tobytes():
+            if self._optical_rays is None:
+                self._optical_rays = self._camera.rays()
             directions = (self._optical_rays @ turn.T).astype(np.float32)
             self._rays = (turn.tobytes(), np.ascontiguousarray(np.moveaxis(directions, 2, 0)))
-        return View(self._camera, world_from_optical, self._rays[1])
+        return View(self._camera, world_from_optical, self._rays[1], heading_rad)
+
+    def _empty_street_again(self, view: View) -> Raster:
+        """Remembered while the camera keeps its direction and height, which a whole drive may do."""
+        key = view.world_from_optical[2].tobytes()
+        if self._empty is None or self._empty[0] != key:
+            self._empty = (key, _empty_street(self._upward_rays(view.world_from_optical), view.eye[2]))
+        return Raster(self._empty[1].inverse_depth.copy(), self._empty[1].surface.copy())
+
+    def _upward_rays(self, world_from_optical: np.ndarray) -> np.ndarray:
+        """float32 `[H, W]`, how much every ray rises: all that ids need of the rays."""
+        camera, (right, down, forward) = self._camera, world_from_optical[2, :3]
+        across = (np.arange(camera.width_px) - camera.cx) / camera.fx * right + forward
+        rises = (np.arange(camera.height_px) - camera.cy) / camera.fy * down
+        return (rises[:, None] + across).astype(np.float32)
+
+
+def _empty_street(upward: np.ndarray, eye_height: float) -> Raster:
+    """The road's plane up to the horizon, the sky above it; `upward` is how much every ray rises, float32 `[H, W]`."""
+    inverse = np.maximum(upward * np.float32(-1.0 / eye_height), 0)
+    return Raster(inverse, np.where(inverse > 0, _ROAD_SURFACE, _SKY_SURFACE))
+
+
+def _turned_back(turn: np.ndarray, heading_rad: float) -> np.ndarray:
+    """A rotation `[3, 3]` in axes turned to the left: the same to the last bit all along a bend."""
+    c, s = math.cos(heading_rad), math.sin(heading_rad)
+    turned = turn.copy()
+    turned[:2] = np.round([c * turn[0] + s * turn[1], c * turn[1] - s * turn[0]], 12)
+    return turned
+
+
+def _ids(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (labels >> 8).astype(np.uint8), (labels >> 16).astype(np.uint16)
 
 
 @dataclass
@@ -101,68 +152,14 @@ class _Surfaces:
 
 
 def _draw_mesh(raster: Raster, surfaces: _Surfaces, view: View, snapshot: Snapshot) -> None:
-    mesh, camera = snapshot.mesh, view.camera
-    distance = np.einsum("pc,pc->p", mesh.normals, view.eye - mesh.corners[:, 0])
-    facing = np.flatnonzero(distance > 1e-6)
-    corners = view.to_optical(mesh.corners[facing])
-    inside = _in_sight(corners, camera)
-    chosen, corners = facing[inside], corners[inside]
-    distance = distance[chosen]
-    normals = mesh.normals[chosen] @ view.world_from_optical[:3, :3]
-    # n · X = −distance on the plane, with X = (x, y, 1) / inverse depth.
-    tilt = -normals / distance[:, None]
-    planes = np.empty_like(tilt)
-    planes[:, 0], planes[:, 1] = tilt[:, 0] / camera.fx, tilt[:, 1] / camera.fy
-    planes[:, 2] = tilt[:, 2] - planes[:, 0] * camera.cx - planes[:, 1] * camera.cy
+    mesh, seen = snapshot.mesh, polygon_views(snapshot.mesh, view)
+    chosen = seen.chosen
     numbers = surfaces.following + np.arange(len(chosen), dtype=np.int32)
     surfaces.polygons = (
-        mesh.class_ids[chosen], mesh.instance_ids[chosen], snapshot.colors[chosen], mesh.texture[chosen], distance,
+        mesh.class_ids[chosen], mesh.instance_ids[chosen], snapshot.colors[chosen], mesh.texture[chosen], seen.distance,
     )  # fmt: skip
-    cut = (corners[..., 2] < NEAR_M).any(axis=1)
-    simple = ~cut & (corners[:, 4] == corners[:, 3]).all(axis=1)
-    for own, shape in (
-        (simple, corners[simple, :4]),
-        (~cut & ~simple, corners[~cut & ~simple]),
-        (cut, clip_near(corners[cut], NEAR_M)),
-    ):
-        raster.draw_polygons(camera.project(shape), planes[own], numbers[own])
-
-
-def _in_sight(corners: np.ndarray, camera: PinholeCamera) -> np.ndarray:
-    """Which polygons `[P, V, 3]` (optical frame) are not wholly to one side of the image, nor too near."""
-    x, y, z = corners[..., 0], corners[..., 1], corners[..., 2]
-    sides = (
-        camera.fx * x + (camera.cx + 1) * z >= 0,
-        camera.fx * x - (camera.width_px - camera.cx) * z <= 0,
-        camera.fy * y + (camera.cy + 1) * z >= 0,
-        camera.fy * y - (camera.height_px - camera.cy) * z <= 0,
-        z > NEAR_M,
-    )
-    return np.logical_and.reduce([side.any(axis=1) for side in sides])
-
-
-def card_views(cards: Sequence[Card], view: View, following: int = 0) -> list[tuple[Card, CardView]]:
-    """Where cards fall on the image, without those out of sight; surfaces are numbered from `following` on."""
-    if not cards:
-        return []
-    camera = view.camera
-    feet = view.to_optical(np.array([card.foot for card in cards]))
-    feet[:, 2] = np.where(feet[:, 2] < NEAREST_CARD_M, np.nan, feet[:, 2])
-    pixels = camera.project(feet).tolist()
-    heights = (np.array([card.height_m for card in cards]) * camera.fy / feet[:, 2]).tolist()
-    views: list[tuple[Card, CardView]] = []
-    for card, (column, row), height_px, depth in zip(cards, pixels, heights, feet[:, 2].tolist()):
-        half_width = height_px * card.sprite.aspect / 2
-        # A comparison with NaN, which stands for too near, is false.
-        if not (height_px >= _SMALLEST_CARD_PX and -half_width < column < camera.width_px + half_width):
-            continue
-        codes = card.sprite.levels[card.sprite.level_for(height_px)]
-        scale = codes.shape[0] / height_px
-        left = column - codes.shape[1] / scale / 2
-        numbers = card.label_of_code + np.int32(following)
-        following += len(card.labels)
-        views.append((card, CardView(left, row - height_px, scale, 1 / depth, codes, numbers, card.paint)))
-    return views
+    for own, corners in seen.shapes:
+        raster.draw_polygons(corners, seen.planes[own], numbers[own])
 
 
 def _draw_cards(raster: Raster, surfaces: _Surfaces, view: View, cards: tuple[Card, ...]) -> None:

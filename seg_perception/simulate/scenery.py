@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from seg_perception.labels import CITYSCAPES
 from seg_perception.simulate.atlas import FRONT_LEFT, FRONT_RIGHT, GROUND, LOW_LEFT, LOW_RIGHT
+from seg_perception.simulate.bend import STRAIGHT, Bend
+from seg_perception.simulate.bent_mesh import cut_for
 from seg_perception.simulate.furniture import add_post
 from seg_perception.simulate.layout import (
     JUNCTION_M,
@@ -19,7 +23,7 @@ from seg_perception.simulate.mesh import Mesh, MeshBuilder, Point
 from seg_perception.simulate.seeded import stream
 from seg_perception.simulate.vehicles import vehicle_mesh
 
-__all__ = ["block_mesh"]
+__all__ = ["block_mesh", "land_mesh"]
 
 _ID = {label.name: label.id for label in CITYSCAPES}
 _BUILDING, _SIDEWALK, _TERRAIN = _ID["building"], _ID["sidewalk"], _ID["terrain"]
@@ -27,42 +31,64 @@ _BARRIER_CLASS = {"wall": _ID["wall"], "fence": _ID["fence"], "hedge": _ID["vege
 _BARRIER_COLOR = {"wall": (150, 116, 98), "fence": (96, 92, 84), "hedge": (62, 84, 40)}
 _KERBSTONE = (168, 166, 160)
 _PAVING = (158, 154, 148)
+_ROOF_TILES = (120, 70, 56)
 _HOUSE_DEPTH_M = 12.0
 _LAND_M = 400.0
 """How far the land behind the plot line reaches: to the horizon, as far as can be told."""
 
+_SHARE_OF_RADIUS = 0.6
+"""In a bend houses begin no further from the middle: nearer to its centre they would be too narrow to tell."""
 
-def block_mesh(street: Street, block: Block, detailed: bool = True) -> Mesh:
-    """Every polygon that belongs to the block, in the world frame; without small parts if it is far away."""
+
+def block_mesh(street: Street, block: Block, detailed: bool = True, bend: Bend = STRAIGHT) -> Mesh:
+    """Every polygon that belongs to the block, in street coordinates, cut into pieces if they are to be bent.
+
+    It is without small parts unless `detailed`, and on a bend's inner side without what has no room there.
+    """
     builder = MeshBuilder()
     for sign, kind in zip((-1, 1), block.side_kinds):
-        _lay_ground(builder, block, street.side(sign), kind)
+        _lay_ground(builder, block, street.side(sign), kind, bend)
     if block.junction:
-        _close_side_street(builder, block, street)
+        _close_side_street(builder, block, street, bend)
     for building in block.buildings:
-        _build_house(builder, street.side(building.sign), building, block)
+        side = street.side(building.sign)
+        if side.front + building.setback < _SHARE_OF_RADIUS * bend.room_m(building.sign):
+            _build_house(builder, side, building, block)
+            if bend.room_m(building.sign) < math.inf:
+                _close_house_behind(builder, side, building)
     for barrier in block.barriers:
         _raise_barrier(builder, street.side(barrier.sign), barrier)
     for post in block.posts:
-        add_post(builder, post)
+        add_post(builder, post, street.kerb_height_m)
     parked = [
         vehicle_mesh(p.kind, p.color, detailed).placed(p.x, p.y, 0.0, p.yaw_rad, p.instance_id) for p in block.parked
     ]
-    return Mesh.joined([builder.build(), *parked])
+    still = builder.build()
+    return Mesh.joined([cut_for(still, bend) if bend else still, *parked])
+
+
+def land_mesh(street: Street, x: tuple[float, float], bend: Bend) -> Mesh:
+    """Nothing but open land on both sides of a street that goes on, cut as `block_mesh` is."""
+    builder = MeshBuilder()
+    for side in (street.side(-1), street.side(1)):
+        end = min(side.front + _LAND_M, bend.room_m(side.sign))
+        _level(builder, side, x, (side.kerb, end), _TERRAIN)
+    return cut_for(builder.build(), bend)
 
 
 def _level(
     builder: MeshBuilder, side: SidePlan, x: tuple[float, float], away: tuple[float, float], class_id: int
 ) -> None:
-    """A rectangle of raised ground, from one distance to another off the street's axis."""
+    """A rectangle of ground at the kerb's height, from one distance to another off the street's axis."""
     y0, y1 = sorted((side.sign * away[0], side.sign * away[1]))
-    corners = ((x[0], y0, KERB_M), (x[1], y0, KERB_M), (x[1], y1, KERB_M), (x[0], y1, KERB_M))
+    z = side.kerb_height_m
+    corners = ((x[0], y0, z), (x[1], y0, z), (x[1], y1, z), (x[0], y1, z))
     builder.polygon(corners, _PAVING, class_id, texture=GROUND)
 
 
-def _lay_ground(builder: MeshBuilder, block: Block, side: SidePlan, kind: str) -> None:
+def _lay_ground(builder: MeshBuilder, block: Block, side: SidePlan, kind: str, bend: Bend) -> None:
     (low, high), (plot_low, plot_high) = block.kerb_span, block.plot_span
-    end = side.front + _LAND_M
+    end = min(side.front + _LAND_M, bend.room_m(side.sign))
     green_low, green_high = low + (5.0 if block.junction else 0.0), high - (5.0 if block.junction_follows else 0.0)
     inner = side.kerb + side.verge
     if side.verge:
@@ -75,16 +101,18 @@ def _lay_ground(builder: MeshBuilder, block: Block, side: SidePlan, kind: str) -
     for x in ((low, plot_low), (plot_high, high)):
         if x[1] > x[0]:
             _level(builder, side, x, (side.front, end), _SIDEWALK)
+    if not side.kerb_height_m:
+        return
     y0, y1 = sorted((side.sign * side.kerb, side.sign * end))
     faces = ("Y" if side.sign < 0 else "y") + ("x" if block.junction else "") + ("X" if block.junction_follows else "")
-    builder.box((low, y0, 0.0), (high, y1, KERB_M), _KERBSTONE, _SIDEWALK, faces=faces)
+    builder.box((low, y0, 0.0), (high, y1, side.kerb_height_m), _KERBSTONE, _SIDEWALK, faces=faces)
 
 
-def _close_side_street(builder: MeshBuilder, block: Block, street: Street) -> None:
+def _close_side_street(builder: MeshBuilder, block: Block, street: Street, bend: Bend) -> None:
     """A house at each end of the side street, where it is seen to turn."""
     rng = stream(block.key, 0xC1)
     for sign in (-1, 1):
-        near = street.side(sign).front + PLOT_DEPTH_M
+        near = min(street.side(sign).front + PLOT_DEPTH_M, _SHARE_OF_RADIUS * bend.radius_m)
         y0, y1 = sorted((sign * near, sign * (near + 10.0)))
         shade = 0.85 + 0.3 * rng.random()
         color = (168 * shade, 152 * shade, 134 * shade)
@@ -117,12 +145,22 @@ def _build_house(builder: MeshBuilder, side: SidePlan, house: Building, block: B
         _decorate(builder, side, house, near)
 
 
+def _close_house_behind(builder: MeshBuilder, side: SidePlan, house: Building) -> None:
+    """Back and rear roof of a house on the inner side of a bend, where it may be seen from across."""
+    middle, far = (side.sign * (side.front + house.setback + share * _HOUSE_DEPTH_M) for share in (0.5, 1.0))
+    ridge = house.eaves + house.roof_m
+    back = ((house.x1, far, 0.0), (house.x0, far, 0.0), (house.x0, far, house.eaves), (house.x1, far, house.eaves))
+    roof = (back[3], back[2], (house.x0, middle, ridge), (house.x1, middle, ridge))
+    for corners, color in ((back, house.color), (roof, _ROOF_TILES))[: 2 if house.roof_m else 1]:
+        builder.polygon(corners if side.sign > 0 else corners[::-1], color, _BUILDING)
+
+
 def _raise_roof(builder: MeshBuilder, side: SidePlan, house: Building, near: float, texture: int) -> None:
     back, ridge = side.sign * _HOUSE_DEPTH_M / 2, house.eaves + house.roof_m
     eaves = ((house.x0, near, house.eaves), (house.x1, near, house.eaves))
     top = ((house.x1, near + back, ridge), (house.x0, near + back, ridge))
     slope = (*eaves, *top)
-    builder.polygon(slope if side.sign > 0 else slope[::-1], (120, 70, 56), _BUILDING, texture=texture)
+    builder.polygon(slope if side.sign > 0 else slope[::-1], _ROOF_TILES, _BUILDING, texture=texture)
     for x, facing in ((house.x0, -1), (house.x1, 1)):
         gable = (
             (x, near, house.eaves),

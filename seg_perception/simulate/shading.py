@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -60,9 +59,7 @@ class Shader:
         x0 = snapshot.first_block * BLOCK_M
         self._strip.show(snapshot.first_block)
         depth = 1 / np.maximum(raster.inverse_depth, np.float32(1e-5))
-        # x is counted from the strip's beginning, so that it stays exact at the far end of a long drive.
-        x = depth * view.rays[0] + np.float32(view.eye[0] - x0)
-        y = depth * view.rays[1] + np.float32(view.eye[1])
+        x, y = _on_street(depth, view, snapshot, x0)
         across = depth * view.rays[2] + np.float32(view.eye[2])
         on_ground = texture == GROUND
         np.copyto(across, y, where=on_ground)
@@ -74,26 +71,30 @@ class Shader:
         np.copyto(paint, self._strip.sample(x, across, texture, density), where=texture > 0)
         rgb = cv2.cvtColor(paint.view(np.uint8).reshape(*paint.shape, 4), cv2.COLOR_RGBA2RGB)
         self._add_grain(rgb, x, y, depth, on_ground)
-        for shade in _in_reach(snapshot.shades, view):
-            self._darken(rgb, shade, x, y, on_ground, x0, view)
-        return self._through_air(rgb, raster, view.rays)
+        for shade in _in_reach(snapshot, view):
+            box = view.box_around(snapshot.bend.points(_spread(shade, self._drift(shade), bool(snapshot.bend))))
+            if box is not None:
+                dx, dy = x[box] - np.float32(shade.x - x0), y[box] - np.float32(shade.y)
+                self._darken(rgb[box], shade, dx, dy, on_ground[box])
+        return self._through_air(rgb, raster, view)
 
-    def _darken(
-        self, rgb: np.ndarray, shade: Shade, x: np.ndarray, y: np.ndarray, ground: np.ndarray, x0: float, view: View
-    ) -> None:
-        """One soft shadow: close under its owner, and where the sun throws it."""
+    def _drift(self, shade: Shade) -> tuple[float, float]:
+        """How far the sun throws the shadow of its owner's top."""
         sun = self._light.sun
-        drift = (-sun[0] / sun[2] * shade.height, -sun[1] / sun[2] * shade.height)
-        box = view.box_around(_spread(shade, drift))
-        if box is None:
-            return
-        dx, dy = x[box] - np.float32(shade.x - x0), y[box] - np.float32(shade.y)
+        return -sun[0] / sun[2] * shade.height, -sun[1] / sun[2] * shade.height
+
+    def _darken(self, rgb: np.ndarray, shade: Shade, dx: np.ndarray, dy: np.ndarray, ground: np.ndarray) -> None:
+        """One soft shadow, close under its owner and where the sun throws it, in a part of the picture.
+
+        `dx` and `dy` are how far what is seen lies from the owner, along the street and across.
+        """
+        drift = self._drift(shade)
         under = _soft_rectangle(dx, dy, shade.half_length, shade.half_width, 0.16)
         half = (shade.half_length + abs(drift[0]) * 0.5, shade.half_width + abs(drift[1]) * 0.3)
         thrown = _soft_rectangle(dx - drift[0] * 0.5, dy - drift[1] * 0.5, half[0] - 0.2, half[1] - 0.1, 0.28)
-        amount = np.maximum(1.35 * under, 0.95 * thrown) * ground[box]
+        amount = np.maximum(1.35 * under, 0.95 * thrown) * ground
         left = (1 - self._light.ground_shadow).astype(np.float32)
-        rgb[box] = rgb[box] * (1 - np.minimum(amount, 1.4)[..., None] * left)
+        rgb[:] = rgb * (1 - np.minimum(amount, 1.4)[..., None] * left)
 
     def _add_grain(self, rgb: np.ndarray, x: np.ndarray, y: np.ndarray, depth: np.ndarray, ground: np.ndarray) -> None:
         """Stones in the asphalt, too small for the textures: only near by, fixed to the world."""
@@ -108,22 +109,35 @@ class Shader:
         grain = self._grain[row * _GRAIN_PX + column] * strength
         rgb[own] = cv2.add(rgb[own], cv2.cvtColor(grain, cv2.COLOR_GRAY2RGB), dtype=cv2.CV_8U)
 
-    def _through_air(self, rgb: np.ndarray, raster: Raster, rays: np.ndarray) -> np.ndarray:
+    def _through_air(self, rgb: np.ndarray, raster: Raster, view: View) -> np.ndarray:
         if self._air is None or self._air.shape != rgb.shape:
             self._air = np.empty_like(rgb)
             self._air[:] = np.array(self._light.haze_rgb, np.uint8)
         clear = self._light.clarity_at(raster.inverse_depth)
         rgb = cv2.blendLinear(rgb, self._air, clear, 1 - clear)
-        cv2.copyTo(self._sky.image(rays), (raster.surface == 0).view(np.uint8), rgb)
+        cv2.copyTo(self._sky.image(view.rays, view.heading_rad), (raster.surface == 0).view(np.uint8), rgb)
         # A lens is never perfectly sharp.
         return cv2.GaussianBlur(rgb, (3, 3), 0.55)
 
 
-def _in_reach(shades: Sequence[Shade], view: View) -> list[Shade]:
+def _on_street(depth: np.ndarray, view: View, snapshot: Snapshot, x0: float) -> tuple[np.ndarray, np.ndarray]:
+    """Street coordinates of what is seen, float32 `[H, W]`: x counted from `x0`, and y."""
+    eye_x, eye_y = snapshot.street_place(view.eye)
+    # x is not counted from the world's origin: it stays exact at the far end of a long drive.
+    begin = np.float32(eye_x - x0)
+    if not snapshot.bend:
+        return depth * view.rays[0] + begin, depth * view.rays[1] + np.float32(eye_y)
+    x, y = snapshot.bend.street_around(depth * view.rays[0], depth * view.rays[1] + np.float32(eye_y))
+    x += begin
+    return x, y
+
+
+def _in_reach(snapshot: Snapshot, view: View) -> list[Shade]:
     """Those near enough to matter and not behind the camera."""
+    shades = snapshot.shades
     if not shades:
         return []
-    places = view.to_optical(np.array([(shade.x, shade.y, 0.0) for shade in shades]))
+    places = view.to_optical(snapshot.bend.points(np.array([(shade.x, shade.y, 0.0) for shade in shades])))
     depth, aside = places[:, 2], np.abs(places[:, 0])
     reach = view.camera.width_px / view.camera.fx * np.maximum(depth, 0) + 10.0
     near = (depth > -8.0) & (depth < _SHADE_REACH_M) & (aside < reach)
@@ -137,9 +151,10 @@ def _soft_rectangle(dx: np.ndarray, dy: np.ndarray, half_x: float, half_y: float
     return edge * edge * (3 - 2 * edge)
 
 
-def _spread(shade: Shade, drift: tuple[float, float]) -> np.ndarray:
-    """Corners of the ground that the shadow can reach, `[8, 3]`."""
+def _spread(shade: Shade, drift: tuple[float, float], bends: bool) -> np.ndarray:
+    """Corners of the ground that the shadow can reach, in street coordinates, `[P, 3]`."""
     margin = 0.5
-    near = [(sx * (shade.half_length + margin), sy * (shade.half_width + margin)) for sx in (-1, 1) for sy in (-1, 1)]
+    along = (-1, -0.5, 0, 0.5, 1) if bends else (-1, 1)
+    near = [(sx * (shade.half_length + margin), sy * (shade.half_width + margin)) for sx in along for sy in (-1, 1)]
     far = [(px + drift[0], py + drift[1]) for px, py in near]
     return np.array([(shade.x + px, shade.y + py, 0.0) for px, py in near + far])

@@ -19,20 +19,39 @@ _TILE_PX = 1024
 
 
 class Sky:
-    """One sky for the whole drive: clouds are so far away that they stand still."""
+    """One sky for the whole drive: clouds are so far away that they stand still.
 
-    def __init__(self, seed: int, light: Light) -> None:
+    Args:
+        seed, light: what it looks like.
+        step_px: draw only every so many rows and columns, and what is between from those: for a camera that turns.
+    """
+
+    def __init__(self, seed: int, light: Light, step_px: int = 1) -> None:
         self._light = light
+        self._step_px = step_px
         # Tall against wide, because clouds are flat and seen from below.
         self._cover = noise_tile(_TILE_PX, _TILE_PX, 256, mix(seed, 0x5C), octaves=7)
-        self._seen: tuple[bytes, np.ndarray] | None = None
+        self._seen: tuple[tuple[bytes, float], np.ndarray] | None = None
 
-    def image(self, rays: np.ndarray) -> np.ndarray:
-        """The sky in these world directions, float32 `[3, H, W]`: uint8 `[H, W, 3]`, RGB; remembers the last answer."""
-        corners = rays[:, ::40, ::40].tobytes()
-        if self._seen is None or self._seen[0] != corners:
-            self._seen = (corners, self._draw(rays))
+    def image(self, rays: np.ndarray, heading_rad: float = 0.0) -> np.ndarray:
+        """The sky in some directions, as uint8 `[H, W, 3]`, RGB; remembers the last answer.
+
+        `rays`, float32 `[3, H, W]`, are in the world's axes turned to the left by `heading_rad`.
+        """
+        key = (rays[:, ::40, ::40].tobytes(), heading_rad)
+        if self._seen is None or self._seen[0] != key:
+            self._seen = (key, self._drawn(rays, heading_rad))
         return self._seen[1]
+
+    def _drawn(self, rays: np.ndarray, heading_rad: float) -> np.ndarray:
+        some = rays[:, :: self._step_px, :: self._step_px]
+        if heading_rad:
+            c, s = np.float32(math.cos(heading_rad)), np.float32(math.sin(heading_rad))
+            some = np.stack([c * some[0] - s * some[1], s * some[0] + c * some[1], some[2]])
+        drawn = self._draw(some)
+        if self._step_px == 1:
+            return drawn
+        return cv2.resize(drawn, (rays.shape[2], rays.shape[1]), interpolation=cv2.INTER_LINEAR)
 
     def _draw(self, rays: np.ndarray) -> np.ndarray:
         length = np.sqrt((rays * rays).sum(axis=0))

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 
-from seg_perception.simulate.layout import BLOCK_M, JUNCTION_M, KERB_M, Street, is_junction
+from seg_perception.simulate.layout import BLOCK_M, JUNCTION_M, Street, is_junction
 from seg_perception.simulate.seeded import stream
 from seg_perception.simulate.vehicles import BODY_COLORS, VEHICLES
 
@@ -38,9 +38,9 @@ class Mover:
 
     Attributes:
         kind: a name of `VEHICLES`, or `walker`, or `cyclist`.
-        x, y, z: where it touches the ground, m, world frame.
+        x, y, z: where it touches the ground, m, street coordinates.
         yaw_rad: where it is headed.
-        vx, vy: velocity, m/s, world frame.
+        vx, vy: velocity, m/s, street coordinates.
         key: what it looks like.
         color: of a vehicle's body.
         instance_id: the same all its life; a cyclist's bicycle has the next number.
@@ -84,16 +84,16 @@ def _flows(street: Street) -> tuple[_Flow, ...]:
     right, left = street.side(-1), street.side(1)
     walk_right = -(right.kerb + right.verge + 0.6 * right.walk)
     walk_left = left.kerb + left.verge + 0.6 * left.walk
-    wheel_right = street.kerb_right + 2.45
+    wheel_right, walk_z = street.kerb_right + 2.45, street.kerb_height_m
     return (
         _Flow(0, "vehicle", 0.0, 0.0, EGO_SPEED_MPS, 26.0, 0.7, 0.3),
         _Flow(1, "vehicle", street.lane_m, 0.0, -8.0, 38.0, 0.75, 0.6),
         _Flow(2, "cyclist", wheel_right, 0.0, 4.6, 60.0, 0.6, 0.8),
         _Flow(3, "cyclist", street.lane_m + 1.0, 0.0, -4.9, 150.0, 0.6, 0.8),
-        _Flow(4, "walker", walk_right + 0.45, KERB_M, 1.35, 17.0, 0.65, 0.8),
-        _Flow(5, "walker", walk_right - 0.35, KERB_M, -1.25, 19.0, 0.6, 0.8),
-        _Flow(6, "walker", walk_left - 0.45, KERB_M, -1.4, 18.0, 0.6, 0.8),
-        _Flow(7, "walker", walk_left + 0.35, KERB_M, 1.2, 16.0, 0.6, 0.8),
+        _Flow(4, "walker", walk_right + 0.45, walk_z, 1.35, 17.0, 0.65, 0.8),
+        _Flow(5, "walker", walk_right - 0.35, walk_z, -1.25, 19.0, 0.6, 0.8),
+        _Flow(6, "walker", walk_left - 0.45, walk_z, -1.4, 18.0, 0.6, 0.8),
+        _Flow(7, "walker", walk_left + 0.35, walk_z, 1.2, 16.0, 0.6, 0.8),
     )
 
 
@@ -186,6 +186,6 @@ def _crosser(seed: int, street: Street, index: int, number: int, x: float, time_
     y = low + walked if leftward else high - walked
     moving = 0.0 < walked < high - low
     vy = (_CROSSING_SPEED_MPS if leftward else -_CROSSING_SPEED_MPS) if moving else 0.0
-    z = 0.0 if street.kerb_right < y < street.kerb_left else KERB_M
+    z = 0.0 if street.kerb_right < y < street.kerb_left else street.kerb_height_m
     yaw = math.pi / 2 if leftward else -math.pi / 2
     return Mover("walker", x, y, z, yaw, 0.0, vy, key, (0, 0, 0), _instance(8, index * 2 + number))

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from seg_perception.labels import CITYSCAPES
+from seg_perception.simulate.bend import STRAIGHT, Bend
+from seg_perception.simulate.bent_mesh import bent_block, laid_along
 from seg_perception.simulate.cards import Card, cyclist_card, plant_card, stander_card, walker_card
 from seg_perception.simulate.figures import FIGURE_HEIGHT_M, PHASES
 from seg_perception.simulate.layout import BLOCK_M, KERB_M, street_of
 from seg_perception.simulate.light import Light
 from seg_perception.simulate.mesh import Mesh
+from seg_perception.simulate.objects import SceneObject, bent_thing, moving_things, resting_thing
 from seg_perception.simulate.pictures import Pictures
 from seg_perception.simulate.planner import plan_block
-from seg_perception.simulate.scenery import block_mesh
-from seg_perception.simulate.traffic import EGO_SPEED_MPS, Mover, movers_at
+from seg_perception.simulate.scenery import block_mesh, land_mesh
+from seg_perception.simulate.traffic import Mover, movers_at
 from seg_perception.simulate.vehicles import VEHICLES, vehicle_mesh
 
-__all__ = ["SceneObject", "Shade", "Snapshot", "World"]
+__all__ = ["Shade", "Snapshot", "World"]
 
 _BLOCKS_AHEAD = 6
 _DETAILED_BLOCKS = 3
@@ -28,33 +31,15 @@ _DETAILED_BLOCKS = 3
 
 _MOVERS_AHEAD_M = 260.0
 _KEPT_BLOCKS = 12
+_LAND_AHEAD_M = 600.0
+"""How far beyond the last block there is land in a bend, which may be looked at from aside."""
+
 _STEP_M = 0.75
 
 
 @dataclass(frozen=True)
-class SceneObject:
-    """One countable thing and where it truly is, world frame.
-
-    Attributes:
-        instance_id: its pixels' value in the instance image; unique in a frame, constant over time.
-        class_id: its pixels' class.
-        position: (x, y, z) of the middle of its footprint, m.
-        yaw_rad: heading about the vertical axis.
-        size: (length, width, height), m.
-        velocity: (vx, vy), m/s.
-    """
-
-    instance_id: int
-    class_id: int
-    position: tuple[float, float, float]
-    yaw_rad: float
-    size: tuple[float, float, float]
-    velocity: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class Shade:
-    """A soft shadow that travels with its owner: a rectangle on the road."""
+    """A soft shadow that travels with its owner: a rectangle on the road, in street coordinates."""
 
     x: float
     y: float
@@ -68,12 +53,14 @@ class Snapshot:
     """Everything there is to see at one moment, in the stretch of street that can be seen.
 
     Attributes:
-        mesh: polygons; the ground plane z = 0 (road) is not among them.
+        mesh: polygons, world frame; the ground plane z = 0 (road) is not among them. One that lies in it, which is
+            ground of another class where there is no kerb, covers it.
         colors: uint8 `[P, 3]`, the polygons' RGB colours as lit.
         cards: upright pictures.
         objects: the countable things among them.
         shades: shadows of what moves.
         first_block: number of the block where the stretch begins.
+        bend: where the street is in the world.
     """
 
     mesh: Mesh
@@ -82,6 +69,11 @@ class Snapshot:
     objects: tuple[SceneObject, ...]
     shades: tuple[Shade, ...]
     first_block: int
+    bend: Bend = STRAIGHT
+
+    def street_place(self, point: np.ndarray) -> tuple[float, float]:
+        """Street coordinates (x, y) of a world point `[2]` or `[3]` in this stretch."""
+        return self.bend.street_place(float(point[0]), float(point[1]), (self.first_block + 0.5) * BLOCK_M)
 
 
 @dataclass(frozen=True)
@@ -95,108 +87,107 @@ class _Content:
 
 
 class World:
-    """An endless street that belongs to a seed, and the ego vehicle's drive along it."""
+    """An endless street that belongs to a seed, and all that moves along it but the ego vehicle."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kerb_height_m: float = KERB_M, bend: Bend = STRAIGHT) -> None:
         self.seed = seed
-        self.street = street_of(seed)
+        self.bend = bend
+        # Half a circle ahead is all that can be seen before a bend; more would in the end lie upon itself.
+        self._reach_m = min(_MOVERS_AHEAD_M, math.pi * bend.radius_m)
+        self._blocks_ahead = min(_BLOCKS_AHEAD, 1 + math.ceil(min(1e6, math.pi * bend.radius_m) / BLOCK_M))
+        self.street = street_of(seed, kerb_height_m)
         self.light = Light.of_seed(seed)
         self._blocks: OrderedDict[tuple[int, bool], _Content] = OrderedDict()
         self.pictures = Pictures(seed, self.street, self.light)
         self._still: tuple[int, Mesh, np.ndarray] | None = None
 
-    def ego_pose(self, time_s: float) -> np.ndarray:
-        """world_from_base, float64 `[4, 4]`: straight ahead in the middle of its lane at a steady speed."""
-        pose = np.eye(4)
-        pose[0, 3] = EGO_SPEED_MPS * time_s
-        return pose
-
     def at(self, time_s: float, x: float) -> Snapshot:
-        """The street ahead of x at a time in seconds since the start of the drive."""
+        """The street ahead of x, along the street, at a time in seconds since the start of the drive."""
         first = math.floor(x / BLOCK_M)
-        blocks = [self._block(first + i, i < _DETAILED_BLOCKS) for i in range(_BLOCKS_AHEAD)]
-        movers = movers_at(self.seed, self.street, time_s, x - 12.0, x + _MOVERS_AHEAD_M)
-        vehicles = [mover for mover in movers if mover.kind in VEHICLES]
-        moving = Mesh.joined(
-            vehicle_mesh(m.kind, m.color, m.x - x < _DETAILED_BLOCKS * BLOCK_M).placed(
-                m.x, m.y, m.z, m.yaw_rad, m.instance_id
-            )
-            for m in vehicles
-        )
+        blocks = [self._block(first + i, i < _DETAILED_BLOCKS) for i in range(self._blocks_ahead)]
+        movers = movers_at(self.seed, self.street, time_s, x - 12.0, x + self._reach_m)
+        moving, moving_colors = self._moving_meshes([mover for mover in movers if mover.kind in VEHICLES], x)
         still, still_colors = self._still_meshes(first, blocks)
+        walkers = (mover for mover in movers if mover.kind not in VEHICLES)
         cards = [card for block in blocks for card in block.cards]
-        cards += [_mover_card(mover, time_s, self.light) for mover in movers if mover.kind not in VEHICLES]
+        cards += self._bent_cards(_mover_card(m, time_s, self.light, self.bend.heading(m.x - x)) for m in walkers)
         objects = [thing for block in blocks for thing in block.objects]
-        objects += [thing for mover in movers for thing in _objects_of(mover)]
+        objects += self._bent_objects(thing for mover in movers for thing in moving_things(mover))
         return Snapshot(
             mesh=Mesh.joined([still, moving]),
-            colors=np.concatenate([still_colors, self.light.lit(moving)]),
+            colors=np.concatenate([still_colors, moving_colors]),
             cards=tuple(cards),
             objects=tuple(objects),
             shades=tuple(_shade_of(mover) for mover in movers),
             first_block=first,
+            bend=self.bend,
         )
+
+    def _moving_meshes(self, vehicles: list[Mover], x: float) -> tuple[Mesh, np.ndarray]:
+        """Vehicles where they are in the world, and their colours."""
+        bend, meshes = self.bend, []
+        for m in vehicles:
+            shape = vehicle_mesh(m.kind, m.color, m.x - x < _DETAILED_BLOCKS * BLOCK_M)
+            meshes.append(shape.placed(*bend.place(m.x, m.y), m.z, m.yaw_rad + bend.heading(m.x), m.instance_id))
+        moving = Mesh.joined(meshes)
+        if not bend:
+            return moving, self.light.lit(moving)
+        headings = np.repeat([bend.heading(m.x) for m in vehicles], [len(mesh) for mesh in meshes])
+        return moving, self.light.lit(moving, headings)
 
     def _block(self, index: int, detailed: bool) -> _Content:
         key = (index, detailed)
         if key not in self._blocks:
-            plan = plan_block(self.seed, index)
-            mesh = block_mesh(self.street, plan, detailed)
-            cards = tuple(plant_card(plant, self.light) for plant in plan.plants)
-            cards += tuple(stander_card(stander, self.light) for stander in plan.standers)
-            things = [_resting(p.kind, p.x, p.y, 0.0, p.yaw_rad, p.instance_id) for p in plan.parked]
-            things += [_resting(s.kind, s.x, s.y, KERB_M, 0.0, s.instance_id) for s in plan.standers]
-            self._blocks[key] = _Content(mesh, self.light.lit(mesh), cards, tuple(things))
+            kerb = self.street.kerb_height_m
+            plan = plan_block(self.seed, index, kerb)
+            mesh = block_mesh(self.street, plan, detailed, self.bend)
+            colors = self.light.lit(mesh)
+            if self.bend:
+                mesh = bent_block(mesh, self.bend, plan.parked)
+            cards = [plant_card(plant, self.light) for plant in plan.plants]
+            cards += [stander_card(stander, kerb, self.light) for stander in plan.standers]
+            things = [resting_thing(p.kind, p.x, p.y, 0.0, p.yaw_rad, p.instance_id) for p in plan.parked]
+            things += [resting_thing(s.kind, s.x, s.y, kerb, 0.0, s.instance_id) for s in plan.standers]
+            own = tuple(self._bent_cards(cards)), tuple(self._bent_objects(things))
+            self._blocks[key] = _Content(mesh, colors, *own)
             while len(self._blocks) > _KEPT_BLOCKS:
                 self._blocks.popitem(last=False)
         return self._blocks[key]
 
     def _still_meshes(self, first: int, blocks: list[_Content]) -> tuple[Mesh, np.ndarray]:
         if self._still is None or self._still[0] != first:
-            mesh = Mesh.joined(block.mesh for block in blocks)
-            self._still = (first, mesh, np.concatenate([block.colors for block in blocks]))
+            meshes, colors = [block.mesh for block in blocks], [block.colors for block in blocks]
+            if self.bend:
+                land = self._land((first + len(blocks)) * BLOCK_M, (first + 1) * BLOCK_M)
+                meshes, colors = [*meshes, laid_along(land, self.bend)], [*colors, self.light.lit(land)]
+            self._still = (first, Mesh.joined(meshes), np.concatenate(colors))
         return self._still[1], self._still[2]
 
+    def _land(self, begins: float, last_x: float) -> Mesh:
+        """What is seen beyond the last block, across the bend, from places up to `last_x`."""
+        ends = min(begins + _LAND_AHEAD_M, last_x + math.pi * self.bend.radius_m)
+        return land_mesh(self.street, (begins, ends), self.bend) if ends > begins else Mesh.joined(())
 
-_SIZE = {
-    "person": (0.4, 0.55, 1.75),
-    "walker": (0.4, 0.55, 1.75),
-    "bicycle": (1.75, 0.5, 1.05),
-    "cyclist": (1.75, 0.6, 1.75),
-}
-_CLASS = {"person": "person", "walker": "person", "bicycle": "bicycle", "cyclist": "rider"}
+    def _bent_cards(self, cards: Iterable[Card]) -> Iterable[Card]:
+        if not self.bend:
+            return cards
+        return (replace(card, foot=(*self.bend.place(*card.foot[:2]), card.foot[2])) for card in cards)
 
-
-def _resting(kind: str, x: float, y: float, z: float, yaw: float, instance_id: int) -> SceneObject:
-    return _object(kind, (x, y, z), yaw, (0.0, 0.0), instance_id)
-
-
-def _object(
-    kind: str, position: tuple[float, float, float], yaw: float, velocity: tuple[float, float], instance_id: int
-) -> SceneObject:
-    if kind in VEHICLES:
-        shape = VEHICLES[kind]
-        class_name, size = shape.class_name, (shape.length, shape.width, shape.height)
-    else:
-        class_name, size = _CLASS[kind], _SIZE[kind]
-    return SceneObject(instance_id, CITYSCAPES.id_of(class_name), position, yaw, size, velocity)
+    def _bent_objects(self, things: Iterable[SceneObject]) -> Iterable[SceneObject]:
+        if not self.bend:
+            return things
+        return (bent_thing(thing, self.bend) for thing in things)
 
 
-def _objects_of(mover: Mover) -> list[SceneObject]:
-    place, velocity = (mover.x, mover.y, mover.z), (mover.vx, mover.vy)
-    things = [_object(mover.kind, place, mover.yaw_rad, velocity, mover.instance_id)]
-    if mover.kind == "cyclist":
-        things.append(_object("bicycle", place, mover.yaw_rad, velocity, mover.instance_id + 1))
-    return things
-
-
-def _mover_card(mover: Mover, time_s: float, light: Light) -> Card:
+def _mover_card(mover: Mover, time_s: float, light: Light, turned_rad: float) -> Card:
+    """A picture of somebody seen from where the street's direction is `turned_rad` less than under them."""
     foot = (mover.x, mover.y, mover.z)
     speed = math.hypot(mover.vx, mover.vy)
     phase = int((speed * time_s / (2 * _STEP_M) + mover.key % 97 / 97) * PHASES) % PHASES
-    across = abs(math.sin(mover.yaw_rad)) > 0.7
+    yaw = mover.yaw_rad + turned_rad
+    across = abs(math.sin(yaw)) > 0.7
     views = ("left", "right") if across else ("back", "front")
-    view = views[0] if (math.sin(mover.yaw_rad) if across else math.cos(mover.yaw_rad)) > 0 else views[1]
+    view = views[0] if (math.sin(yaw) if across else math.cos(yaw)) > 0 else views[1]
     draw = cyclist_card if mover.kind == "cyclist" else walker_card
     return draw(foot, view, phase if speed else 0, mover.key, mover.instance_id, light)
 

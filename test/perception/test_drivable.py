@@ -151,6 +151,32 @@ def plain_stops(
         at += run
 
 
+@pytest.mark.parametrize("where", list(POSES))
+def test_ranges_are_those_of_the_samples_to_the_last_digit(where: str) -> None:
+    """Half way, in the image, between the last sample on the road and the first that is not on it."""
+    made = tables(pose(*POSES[where]))
+    picture = scribbled(7)
+    made.read(picture, ROLES)
+    found, compared = made.boundary(), 0
+    assert made._rays is not None
+    inverse = made._rays._inverse  # how finely a ray is sampled is the code's own business
+    for bearing, value in zip((found.bearings_rad + made.ground.heading_rad).tolist(), found.ranges_m.tolist()):
+        along, before, expected, clear = np.array([math.cos(bearing), math.sin(bearing)]), None, math.inf, True
+        for q in inverse.tolist():
+            kind, _, margin = seen_at(made.ground, picture, made.ground.foot + along / q)
+            clear &= margin > 1e-3
+            if kind != ROAD and not (kind is None and before is None):
+                here = kind in (WALK, WALL, 13, 11)
+                expected = 2 / (q + (before or q)) if here else math.nan
+                break
+            before = q if kind == ROAD else None
+        if clear:
+            expected = math.nan if before is None and expected == math.inf else expected
+            np.testing.assert_allclose(value, expected, rtol=0, atol=1e-9)
+            compared += 1
+    assert compared > 20
+
+
 def test_bearings_are_counter_clockwise_from_the_heading() -> None:
     """Something on the left of the picture is at a positive bearing."""
     picture = np.zeros(HW, np.uint8)

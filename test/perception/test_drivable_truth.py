@@ -79,8 +79,9 @@ def test_twenty_streets() -> None:
         {"camera_height_m": 1.95},
         {"camera_roll_rad": 0.06, "camera_yaw_rad": -0.15, "camera_left_m": 0.4},
         {"bump_pitch_rad": 0.02, "bump_height_m": 0.05, "weave_m": 0.3},
+        {"curvature_per_m": -0.012},
     ],
-    ids=["pitched", "raised", "rolled", "bumps"],
+    ids=["pitched", "raised", "rolled", "bumps", "bend"],
 )
 def test_the_answer_moves_with_the_camera(scene: dict[str, float]) -> None:
     check(score(range(4), range(0, 250, 50), **scene))

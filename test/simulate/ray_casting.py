@@ -6,9 +6,21 @@ import math
 
 import numpy as np
 
+from seg_perception.simulate import SimulatedFrame, StreetScene
 from seg_perception.simulate.world import Snapshot
 
 ROAD, SKY = 0, 10
+
+
+def snapshot_of(scene: StreetScene, frame: SimulatedFrame, curvature_per_m: float = 0.0) -> Snapshot:
+    """All there is to see in a frame."""
+    time_s = (frame.stamp_ns - scene.stamp_ns(0)) / 1e9
+    x, y = (frame.world_from_base @ frame.base_from_optical)[:2, 3]
+    if curvature_per_m:
+        lap = 2 * math.pi / curvature_per_m
+        x = math.atan2(curvature_per_m * x, 1 - curvature_per_m * y) / curvature_per_m
+        x += lap * round((9.0 * time_s - x) / lap)
+    return scene.world.at(time_s, float(x))
 
 
 def directions(k: np.ndarray, pose: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -57,7 +69,8 @@ def ray_cast(
     mesh = snapshot.mesh
     for corners, class_id, instance_id in zip(mesh.corners, mesh.class_ids, mesh.instance_ids):
         depth, front = hit_polygon(outline(corners), eye, rays)
-        wins = front & (depth < nearest) & (depth >= 0.1)
+        # Of two surfaces in one plane the later one is seen: ground of another class on the road's plane.
+        wins = front & (depth * (1 - 1e-9) < nearest) & (depth >= 0.1)
         nearest[wins], classes[wins], instances[wins] = depth[wins], class_id, instance_id
     right, down, forward = pose[:3, 0], pose[:3, 1], pose[:3, 2]
     for card in snapshot.cards:

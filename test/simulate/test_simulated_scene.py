@@ -51,6 +51,20 @@ def test_a_frame_depends_on_no_other() -> None:
     assert {index: digest(backwards.frame(index)) for index in (145, 75, 60, 0)} == straight
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bump_pitch_rad": 0.02, "kerb_m": 0.0}, {"distortion_model": "plumb_bob"}, {"curvature_per_m": 0.013}],
+)
+def test_an_unshaded_frame_has_the_same_ids_and_no_colours(options: dict[str, Any]) -> None:
+    scene, alone = (StreetScene(seed=5, width_px=160, height_px=120, **options) for _ in range(2))
+    for index in (3, 4, 90):
+        shaded, cheap = scene.frame(index), alone.frame(index, shaded=False)
+        assert cheap.rgb.shape == (0, 0, 3) and shaded.rgb.shape == (120, 160, 3)
+        np.testing.assert_array_equal(cheap.class_ids, shaded.class_ids)
+        np.testing.assert_array_equal(cheap.instance_ids, shaded.instance_ids)
+        np.testing.assert_array_equal(scene.frame(index, shaded=False).class_ids, shaded.class_ids)
+
+
 def test_another_seed_is_another_street() -> None:
     assert digest(small(5).frame(0)) != digest(small(6).frame(0))
 
