@@ -17,7 +17,8 @@ from seg_perception.geometry.distortion import Distortion
 from seg_perception.geometry.ground import GridSpec, GroundCamera
 from seg_perception.geometry.transforms import transform_of_matrix
 from seg_perception.labels import CITYSCAPES
-from seg_perception.perception.drivable import FREE, OCCUPIED, FanSpec, GroundTables, drivable_mask
+from seg_perception.perception.drivable import FREE, OCCUPIED, GroundTables, drivable_mask
+from seg_perception.perception.fan import FanSpec
 from seg_perception.perception.roles import role_table
 from seg_perception.pipeline import Pipeline, Wanted
 from seg_perception.simulate import SimulatedFrame, StreetScene
@@ -77,7 +78,8 @@ def score_line(score: GroundScore) -> dict[str, str]:
         "free behind": str(score.free_behind),
         "boundary p50 / p95 px": f"{score.error_px(50):.2f} / {score.error_px(95):.2f}",
         "within 10 m p50 / p95 m": f"{score.error_m(50):.2f} / {score.error_m(95):.2f}",
-        "rays disputed": f"{100 * score.disputed / max(1, score.rays):.1f} %",
+        "rays that end for one side only": f"{100 * score.disputed / max(1, score.rays):.1f} %",
+        "rays called free that end": f"{100 * score.overrun / max(1, score.rays):.2f} %",
     }
 
 

@@ -25,6 +25,8 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MARGIN = 0.04
 """Around the grid, as a share of its length: the vehicle's origin often lies on the grid's very edge."""
 _RING_STEPS_M = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+_WIDEST = 4.0
+_MOST_CIRCLES = 40
 _MOST_RINGS = 5
 _SUBPIXEL_BITS = 4
 _LEAST_PX = 32
@@ -51,7 +53,8 @@ class _View:
         rows, columns = grid.values.shape
         ahead, across = columns * grid.resolution_m, rows * grid.resolution_m
         margin = _MARGIN * ahead
-        px_per_m = height / (ahead + 2 * margin)
+        # A grid that is far wider than long is drawn smaller rather than wider.
+        px_per_m = min(height / (ahead + 2 * margin), _WIDEST * height / (across + 2 * margin))
         width = max(1, round((across + 2 * margin) * px_per_m))
         return cls(height, width, grid.x_m + ahead + margin, grid.y_m + across + margin, px_per_m)
 
@@ -128,7 +131,8 @@ def _draw_rings(picture: np.ndarray, grid: Grid, view: _View) -> None:
     farthest_m = max(abs(grid.x_m), abs(grid.x_m + columns * grid.resolution_m))
     step_m = next((step for step in _RING_STEPS_M if farthest_m <= step * _MOST_RINGS), _RING_STEPS_M[-1])
     centre = view.pixels(np.zeros((1, 2)))[0]
-    for radius_m in np.arange(1, math.ceil(math.hypot(farthest_m, rows * grid.resolution_m) / step_m)) * step_m:
+    outermost = math.ceil(math.hypot(farthest_m, rows * grid.resolution_m) / step_m)
+    for radius_m in np.arange(1, min(outermost, _MOST_CIRCLES)) * step_m:
         fixed = [round(float(value) * (1 << _SUBPIXEL_BITS)) for value in (*centre, radius_m * view.px_per_m)]
         cv2.circle(picture, (fixed[0], fixed[1]), fixed[2], _RING, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
         if radius_m <= farthest_m:
@@ -161,7 +165,10 @@ def _draw_boundary(picture: np.ndarray, boundary: Boundary, ground_from_footprin
 
 
 def _draw_foot(picture: np.ndarray, ground_from_footprint: np.ndarray, view: _View) -> None:
-    column, row = np.rint(view.pixels(ground_from_footprint[None, :2, 3])[0]).astype(int).tolist()
+    place = view.pixels(ground_from_footprint[None, :2, 3])[0]
+    if not ((place >= 0) & (place < (view.width, view.height))).all():
+        return
+    column, row = np.rint(place).astype(int).tolist()
     radius = max(2, round(picture.shape[0] / 120))
     cv2.circle(picture, (column, row), radius, _LINE, cv2.FILLED, cv2.LINE_AA)
     cv2.circle(picture, (column, row), radius, _CASING, 1, cv2.LINE_AA)

@@ -287,7 +287,7 @@ class PipelineConfig:
         (-10.0, 10.0), "From where to where ~/drivable/grid reaches to the left in ground_frame, metres.",
         minimum=-200.0, maximum=200.0,
     )  # fmt: skip
-    grid_resolution_m: float = _param(0.1, "Side of a cell of ~/drivable/grid, metres.", minimum=0.01, maximum=10.0)
+    grid_resolution_m: float = _param(0.1, "Side of a cell of ~/drivable/grid, metres.", minimum=0.01, maximum=2.0)
     caution_value: int = _param(
         50,
         "Value of cells to drive on only in need in ~/drivable/grid: 0 makes them free, 100 occupied, -1 unseen.",
@@ -299,7 +299,7 @@ class PipelineConfig:
         "How deep, from where it meets the ground, an obstacle is drawn into ~/drivable/grid, metres; behind that the "
         "ground is unseen.",
         minimum=0.01,
-        maximum=10.0,
+        maximum=2.0,
     )
     grid_smoothing_s: float = _param(
         0.0,
@@ -310,7 +310,7 @@ class PipelineConfig:
     )
     boundary_range_m: float = _param(30.0, "How far ~/drivable/boundary looks, metres.", minimum=1.0, maximum=200.0)
     boundary_step_deg: float = _param(
-        0.5, "Angle between two ranges of ~/drivable/boundary, degrees.", minimum=0.05, maximum=10.0
+        0.5, "Angle between two ranges of ~/drivable/boundary, degrees.", minimum=0.1, maximum=5.0
     )
     camera_configs: tuple[CameraConfig, ...] = (CameraConfig(),)
 
@@ -337,6 +337,12 @@ class PipelineConfig:
                 raise ConfigError(
                     f"cameras: {camera.name!r} would have the footprint frame {footprint_frame(camera.name)}, which is "
                     "the vehicle's own; choose another name"
+                )
+            count = (extent[1] - extent[0]) / self.grid_resolution_m
+            if abs(count - round(count)) > 1e-6 * max(1.0, count) or round(count) < 1:
+                raise ConfigError(
+                    f"{name}: {list(extent)} is no whole number of cells of {self.grid_resolution_m:g} m "
+                    "(grid_resolution_m); change one of them"
                 )
         cells = math.prod((high - low) / self.grid_resolution_m for low, high in (self.grid_x_m, self.grid_y_m))
         if cells > _MOST_CELLS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ class _Ground:
             return None
         grid = _grid_of(self._grids.latest)
         if message is None:
-            unseen = Grid(np.full_like(grid.values, -1), grid.x_m, grid.y_m, grid.resolution_m)
+            unseen = replace(grid, values=np.full_like(grid.values, -1))
             return birds_eye(unseen, None, None, height_px)
         pose = None if scan is None else self._pose(message.header.frame_id, scan)
         return birds_eye(grid, None if scan is None else _boundary_of(scan), pose, height_px)
@@ -155,7 +156,7 @@ class _Ground:
 def _grid_of(message: Any) -> Grid:
     info = message.info
     values = np.asarray(message.data, np.int8).reshape(info.height, info.width)
-    return Grid(values, info.origin.position.x, info.origin.position.y, float(info.resolution))
+    return Grid(values, info.origin.position.x, info.origin.position.y, info.origin.position.z, float(info.resolution))
 
 
 def _boundary_of(message: Any) -> Boundary:

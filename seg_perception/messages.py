@@ -228,11 +228,11 @@ def diagnostics_message(
     return kit.make(DIAGNOSTIC_ARRAY, header=_header(kit, stamp_ns, ""), status=rows)
 
 
-def occupancy_grid_message(kit: MessageKit, stamp_ns: int, frame_id: str, grid: Grid, height_m: float) -> Any:
-    """nav_msgs/OccupancyGrid; `height_m` is z of the ground in the frame."""
+def occupancy_grid_message(kit: MessageKit, stamp_ns: int, frame_id: str, grid: Grid) -> Any:
+    """nav_msgs/OccupancyGrid."""
     rows, columns = grid.values.shape
     header = _header(kit, stamp_ns, frame_id)
-    corner = kit.make("geometry_msgs/msg/Point", x=grid.x_m, y=grid.y_m, z=height_m)
+    corner = kit.make("geometry_msgs/msg/Point", x=grid.x_m, y=grid.y_m, z=grid.z_m)
     level = kit.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
     info = kit.make(
         "nav_msgs/msg/MapMetaData",

@@ -158,7 +158,7 @@ def _drivable_mask(kit: MessageKit, seen: Perception, config: PipelineConfig) ->
 def _grid(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
     if seen.ground is None or seen.ground.grid is None:
         return None
-    return occupancy_grid_message(kit, seen.stamp_ns, seen.ground.frame_id, seen.ground.grid, config.ground_height_m)
+    return occupancy_grid_message(kit, seen.stamp_ns, seen.ground.frame_id, seen.ground.grid)
 
 
 def _boundary(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
@@ -198,6 +198,7 @@ class FrameAnnouncer:
 
     def __init__(self) -> None:
         self._said: list[Transform] = []
+        self._moves = False
 
     def due(self, output: Output, seen: Perception) -> tuple[str, list[Transform]]:
         """Topic, `/tf` or `/tf_static`, and transforms; none, when there is nothing to say or all has been said.
@@ -206,7 +207,9 @@ class FrameAnnouncer:
             TransformError: the frames' names make no transform.
         """
         transforms = output.transforms(seen)
-        if not (transforms and seen.ground and seen.ground.is_fixed):
+        # Listeners do not take for static what has moved once.
+        self._moves |= bool(transforms and seen.ground and not seen.ground.is_fixed)
+        if self._moves or not transforms:
             return TF_TOPIC, transforms
         # Where things are, not when it was said.
         if [replace(t, stamp_ns=0) for t in transforms] == self._said:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from seg_perception import images
 from seg_perception.backends import Backend, open_backend
 from seg_perception.config import CameraConfig, PipelineConfig
@@ -124,7 +126,7 @@ class Pipeline:
             if wanted.confidence and heads.confidence is not None:
                 confidence = fit.to_camera(heads.confidence, outside=0)
             clock.lap("masks")
-            ground, problem = self._ground(frame, heads, fit, settings, wanted)
+            ground, problem = self._ground(frame, heads, fit, config, roles, settings, wanted)
             if wanted.drivable_mask and class_ids is not None:
                 drivable = drivable_mask(class_ids, roles)
             if wanted.drivable:
@@ -150,13 +152,19 @@ class Pipeline:
         )
 
     def _ground(
-        self, frame: Frame, heads: Heads, fit: Fit, camera: CameraConfig, wanted: Wanted
+        self,
+        frame: Frame,
+        heads: Heads,
+        fit: Fit,
+        config: PipelineConfig,
+        roles: np.ndarray,
+        camera: CameraConfig,
+        wanted: Wanted,
     ) -> tuple[DrivableGround | None, tuple[str, str] | None]:
         """What is asked in metres, or why it cannot be said; the masks do not suffer from it.
 
         The overlay takes what can be had without waiting, and does not complain.
         """
-        config, roles = self._settings
         drawn = wanted.overlay and config.overlay_boundary
         if not (wanted.in_metres or drawn):
             return None, None

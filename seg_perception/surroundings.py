@@ -13,7 +13,8 @@ from seg_perception.geometry.camera import CameraModel
 from seg_perception.geometry.ground import GridSpec, GroundCamera
 from seg_perception.geometry.transform_buffer import TransformBuffer
 from seg_perception.geometry.transforms import OPTICAL_FROM_BODY, rotation_of_rpy
-from seg_perception.perception.drivable import FanSpec, GroundTables
+from seg_perception.perception.drivable import GroundTables
+from seg_perception.perception.fan import FanSpec
 from seg_perception.perception.smoothing import GridSmoother
 from seg_perception.types import Boundary, CameraInfo, DrivableGround, Frame, Grid
 
@@ -35,7 +36,7 @@ class Surroundings:
         self._transforms = transforms
         self._camera: tuple[tuple[object, ...], CameraModel] | None = None
         self._tables: tuple[tuple[object, ...], GroundTables] | None = None
-        self._smoother = GridSmoother()
+        self._smoother: tuple[tuple[object, ...], GridSmoother] | None = None
         self._in_vain = 0
 
     def see(
@@ -73,7 +74,7 @@ class Surroundings:
             frame_id=config.ground_frame,
             footprint_frame_id=footprint_frame(camera.name),
             ground_from_footprint=_footprint(tables.ground),
-            grid=self._grid(tables, frame.stamp_ns, config) if grid else None,
+            grid=self._grid(tables, frame.stamp_ns, config, role_of_class) if grid else None,
             boundary=free,
             is_fixed=camera.pose_source == "parameters",
             boundary_px=_ends_px(tables.ground, free) if free and for_picture else None,
@@ -126,11 +127,21 @@ class Surroundings:
         self._tables = (key, GroundTables(ground, onto, spec, fan, config.contact_depth_m))
         return self._tables[1]
 
-    def _grid(self, tables: GroundTables, stamp_ns: int, config: PipelineConfig) -> Grid:
+    def _grid(self, tables: GroundTables, stamp_ns: int, config: PipelineConfig, role_of_class: np.ndarray) -> Grid:
         values = tables.grid(config.caution_value)
         if config.grid_smoothing_s:
-            values = self._smoother.smooth(values, stamp_ns, config.grid_smoothing_s)
-        return Grid(values, config.grid_x_m[0], config.grid_y_m[0], config.grid_resolution_m)
+            values = self._smoother_for(config, role_of_class).smooth(values, stamp_ns, config.grid_smoothing_s)
+        else:
+            self._smoother = None
+        return Grid(values, config.grid_x_m[0], config.grid_y_m[0], config.ground_height_m, config.grid_resolution_m)
+
+    def _smoother_for(self, config: PipelineConfig, role_of_class: np.ndarray) -> GridSmoother:
+        """Another one when cells mean something else: their past would be somebody else's."""
+        key = (config.ground_frame, config.ground_height_m, config.grid_x_m, config.grid_y_m, config.grid_resolution_m,
+               config.caution_value, role_of_class.tobytes())  # fmt: skip
+        if self._smoother is None or self._smoother[0] != key:
+            self._smoother = (key, GridSmoother())
+        return self._smoother[1]
 
 
 def _pair(values: tuple[float, ...]) -> tuple[float, float]:

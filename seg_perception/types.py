@@ -203,13 +203,14 @@ class Grid:
     Attributes:
         values: int8 `[rows, columns]`, rows along y, columns along x (nav_msgs/OccupancyGrid): 0 free, 100 occupied,
             −1 unseen, in between ground to drive on only in need.
-        x_m, y_m: the corner of the first cell.
+        x_m, y_m, z_m: the corner of the first cell.
         resolution_m: side of a cell.
     """
 
     values: np.ndarray
     x_m: float
     y_m: float
+    z_m: float
     resolution_m: float
 
 

@@ -260,7 +260,7 @@ def grid_of(cells: dict[tuple[float, float], int], resolution_m: float = 0.5) ->
     values = np.full((round(6 / resolution_m), round(10 / resolution_m)), -1, np.int8)
     for (x, y), value in cells.items():
         values[int((y + 3) / resolution_m), int(x / resolution_m)] = value
-    return Grid(values, 0.0, -3.0, resolution_m)
+    return Grid(values, 0.0, -3.0, 0.0, resolution_m)
 
 
 PLACES = [(8.75, 2.25), (8.75, -2.25), (4.75, 1.25), (6.75, 0.75), (2.75, -1.25)]

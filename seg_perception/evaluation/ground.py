@@ -33,7 +33,8 @@ class GroundScore:
         contact_depth_m: with which they were made.
         near_m: cells further from the camera's foot are not judged.
         free_behind: cells called free that lie behind something.
-        rays, disputed: rays whose end is in the picture, and those that end for one side only.
+        rays, disputed, overrun: rays but for those at the view's edges; those that end for one side only; and of these
+            the ones that end in truth and are called free to the end.
     """
 
     grid: GridSpec
@@ -42,6 +43,7 @@ class GroundScore:
     free_behind: int = 0
     rays: int = 0
     disputed: int = 0
+    overrun: int = 0
     _both: dict[int, int] = field(default_factory=_zeros)
     _either: dict[int, int] = field(default_factory=_zeros)
     _error_px: list[np.ndarray] = field(default_factory=list)
@@ -76,8 +78,9 @@ class GroundScore:
         true = truth.contact_range_m(found.bearings_rad, found.range_max_m)
         both = np.isfinite(true) & np.isfinite(found.ranges_m)
         inner = np.abs(found.bearings_rad) < np.abs(found.bearings_rad).max() * _INNER
-        self.rays += int(np.isfinite(true).sum())
-        self.disputed += int((np.isposinf(true) != np.isposinf(found.ranges_m))[inner].sum())
+        self.rays += int(inner.sum())
+        self.disputed += int((np.isfinite(true) != np.isfinite(found.ranges_m))[inner].sum())
+        self.overrun += int((np.isfinite(true) & np.isposinf(found.ranges_m))[inner].sum())
         bearings = found.bearings_rad[both] + ground.heading_rad
         directions = np.stack([np.cos(bearings), np.sin(bearings)], -1)
         ends = [ground.project(ground.foot + directions * r[both, None]) for r in (true, found.ranges_m)]
@@ -91,8 +94,13 @@ class GroundScore:
 
     def error_px(self, percent: float) -> float:
         """Percentile of how far the boundary is off in the image, pixels."""
-        return float(np.percentile(np.concatenate(self._error_px), percent))
+        return _percentile(self._error_px, percent)
 
     def error_m(self, percent: float) -> float:
         """Percentile of how far the boundary is off where it is truly within 10 m, metres."""
-        return float(np.percentile(np.concatenate(self._error_m), percent))
+        return _percentile(self._error_m, percent)
+
+
+def _percentile(parts: list[np.ndarray], percent: float) -> float:
+    values = np.concatenate([np.empty(0), *parts])
+    return float(np.percentile(values, percent)) if len(values) else float("nan")

@@ -20,6 +20,7 @@ __all__ = ["CameraModel"]
 
 _EDGE_POINTS = 33
 _SHAPE_TOLERANCE = 0.005
+_LARGEST_PX = 1e6
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class CameraModel:
                 "bad_calibration",
                 f"camera_info: focal lengths in {name} must be positive, got fx = {fx:g}, fy = {fy:g}; "
                 "is the camera calibrated?",
+            )
+        if max(fx, fy, abs(cx), abs(cy)) > _LARGEST_PX:
+            raise GeometryError(
+                "bad_calibration",
+                f"camera_info: numbers in {name} must be at most {_LARGEST_PX:g} pixels, got fx = {fx:g}, fy = {fy:g}, "
+                f"cx = {cx:g}, cy = {cy:g}",
             )
         if matrix[1] or matrix[columns]:
             raise GeometryError("bad_calibration", f"camera_info: {name} has a skew of {matrix[1]:g}; expected 0")
@@ -112,6 +119,14 @@ class CameraModel:
         sides = [(across, np.full_like(across, row)) for row in down[[0, -1]]]
         sides += [(np.full_like(down, column), down) for column in across[[0, -1]]]
         rays = self.rays(np.concatenate([np.stack(side, -1) for side in sides]))
+        return rays[np.isfinite(rays).all(axis=1)]
+
+    @cached_property
+    def probe_rays(self) -> np.ndarray:
+        """`rays` float64 `[n, 3]` all over the image, its edges included, without what the lens does not see."""
+        across = np.linspace(-0.5, self.width - 0.5, _EDGE_POINTS // 2 + 1)
+        down = np.linspace(-0.5, self.height - 0.5, _EDGE_POINTS // 2 + 1)
+        rays = self.rays(np.stack(np.meshgrid(across, down), -1).reshape(-1, 2))
         return rays[np.isfinite(rays).all(axis=1)]
 
     @cached_property

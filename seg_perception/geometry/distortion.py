@@ -25,6 +25,7 @@ _STEEPEST_RAD = math.radians(89.0)
 
 _TABLE = 2048
 _ENTRIES = 1 << 17
+_NARROW = 2.0
 _FARTHEST = 100.0
 _NEWTON_STEPS = 20
 _CONVERGED = 1e-11
@@ -139,7 +140,9 @@ class Distortion:
         r2 = np.linspace(0.0, largest**2, _ENTRIES)
         scale = self._fisheye_scale(r2) if self.model == "equidistant" else self._radial_scale(r2)
         p1, p2 = (0.0, 0.0) if self.model == "equidistant" else self.d[2:4]
-        return TabulatedLens(np.float32(largest**2), scale.astype(np.float32), np.float32(p1), np.float32(p2))
+        # Fine entries need nothing in between.
+        slope = np.append(np.diff(scale), 0.0).astype(np.float32) if largest > _NARROW else None
+        return TabulatedLens(np.float32(largest**2), scale.astype(np.float32), slope, np.float32(p1), np.float32(p2))
 
     def _radius_seen(self, r: np.ndarray) -> np.ndarray:
         """How far from the axis a point at ideal radius r is seen, without the tangential part."""
@@ -184,16 +187,18 @@ class Distortion:
 
 @dataclass(frozen=True)
 class TabulatedLens:
-    """A lens for many points: wrong by less than 1e-6 of the radius, several times as quick.
+    """A lens for many points: wrong by less than 1e-5 of the radius, several times as quick.
 
     Attributes:
         largest_r2: square of the largest ideal radius.
         scale: float32 `[n]`, radial scale at squared radii from 0 to `largest_r2`.
+        slope: float32 `[n]`, the step to the next one; None: the nearest is close enough.
         p1, p2: tangential coefficients.
     """
 
     largest_r2: np.float32
     scale: np.ndarray
+    slope: np.ndarray | None
     p1: np.float32
     p2: np.float32
 
@@ -202,8 +207,16 @@ class TabulatedLens:
         r2 = x * x
         r2 += y * y
         seen &= r2 <= self.largest_r2
-        entry = (r2 * np.float32((len(self.scale) - 1) / self.largest_r2) + np.float32(0.5)).astype(np.int32)
-        scale = self.scale.take(entry, mode="clip")
+        place = r2 * np.float32((len(self.scale) - 1) / self.largest_r2)
+        if self.slope is None:
+            place += np.float32(0.5)
+            scale = self.scale.take(place.astype(np.int32), mode="clip")
+        else:
+            entry = place.astype(np.int32)
+            place -= entry
+            scale = self.slope.take(entry, mode="clip")
+            scale *= place
+            scale += self.scale.take(entry, mode="clip")
         if not (self.p1 or self.p2):
             return x * scale, y * scale
         scale += (self.p1 + self.p1) * y

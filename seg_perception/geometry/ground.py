@@ -95,7 +95,7 @@ class GroundCamera:
     Attributes:
         camera, pose, ground_z_m: the arguments.
         foot: (x, y) of the camera's vertical projection on the ground, the ground frame.
-        heading_rad: of the optical axis (of the image's lower edge's direction, where the camera looks straight down).
+        heading_rad: of the optical axis (of the image's upward direction, where the camera looks straight down).
         eye_height_m: of the optical centre above the ground.
 
     Raises:
@@ -153,25 +153,18 @@ class GroundCamera:
                 parts = [np.add.outer(along_y[rows], along_x[columns]) for along_y, along_x in zip(away, across)]
                 self._see(parts, onto, out[rows, columns])
 
-    def cells_nearer(self, grid: GridSpec, which: np.ndarray, onto: ClassMap, nearer_m: float) -> np.ndarray:
-        """Which cell of the class map shows the place so much nearer to the foot than the centre of a grid's cell.
-
-        Args:
-            which: intp `[n]`, indices into the flattened grid.
-            nearer_m: more than the whole distance is the foot itself.
-
-        Returns:
-            int32 `[n]`, as `grid_cells`; `onto.size + 1` for what would be seen just below the picture.
-        """
-        x, y = grid.centres()
-        rows, columns = np.divmod(which, len(x))
-        away_x, away_y = x[columns] - self.foot[0], y[rows] - self.foot[1]
-        share = 1 - nearer_m / np.maximum(np.sqrt(away_x**2 + away_y**2), nearer_m)
-        place_x, place_y = self.foot[0] + away_x * share, self.foot[1] + away_y * share
-        parts = [(a * place_x + b * place_y + c).astype(np.float32) for a, b, c in self._rows.tolist()]
-        out = np.empty(len(which), np.int32)
-        self._see(parts, onto, out, below=True)
+    def cells_at(self, x: np.ndarray, y: np.ndarray, onto: ClassMap) -> np.ndarray:
+        """Which cell of the class map shows each place of the ground, int32 `[n]` as in `grid_cells`."""
+        parts = [(a * x + b * y + c).astype(np.float32) for a, b, c in self._rows.tolist()]
+        out = np.empty(len(x), np.int32)
+        self._see(parts, onto, out)
         return out
+
+    def nearer(self, x: np.ndarray, y: np.ndarray, by_m: float) -> tuple[np.ndarray, np.ndarray]:
+        """The places so much nearer to the camera's foot, or the foot where that is not so far."""
+        away_x, away_y = x - self.foot[0], y - self.foot[1]
+        share = 1 - by_m / np.maximum(np.sqrt(away_x**2 + away_y**2), by_m)
+        return self.foot[0] + away_x * share, self.foot[1] + away_y * share
 
     def _columns_in_view(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For every row of a grid the columns, first and last + 1, outside which it is not in the image for certain.
@@ -213,12 +206,8 @@ class GroundCamera:
         for some in _strips(*out.shape):
             self._see([np.add.outer(along[some, i], far[i]) for i in range(3)], onto, out[some])
 
-    def _see(self, parts: Sequence[np.ndarray], onto: ClassMap, out: np.ndarray, below: bool = False) -> None:
-        """Which cells optical coordinates, float32 and up to a common factor, are seen in; they are used up.
-
-        Args:
-            below: tell what lies below the picture, as `onto.size + 1`.
-        """
+    def _see(self, parts: Sequence[np.ndarray], onto: ClassMap, out: np.ndarray) -> None:
+        """Which cells optical coordinates, float32 and up to a common factor, are seen in; they are used up."""
         x, y, z = parts
         camera = self.camera
         seen = z > np.float32(_NEAREST_DEPTH)
@@ -229,14 +218,10 @@ class GroundCamera:
             if not camera.lens.is_ideal:
                 x, y = camera.tabulated_lens.apply(x, y, seen)
             columns = _along(x, camera.fx, camera.cx, onto.columns, seen)
-            within = seen.copy() if below else seen
             rows = _along(y, camera.fy, camera.cy, onto.rows, seen)
         rows *= np.int32(onto.columns.cells)
         np.add(rows, columns, out=out)
         np.copyto(out, np.int32(onto.size), where=~seen)
-        if below:
-            # `_along` has left in y the row, not yet rounded.
-            np.copyto(out, np.int32(onto.size + 1), where=within & (y >= np.float32(onto.rows.high)))
 
 
 def _strips(rows: int, columns: int) -> Iterator[slice]:

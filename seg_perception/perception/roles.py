@@ -9,10 +9,16 @@ import numpy as np
 from seg_perception.errors import ConfigError
 from seg_perception.labels import ROLES, VOID_ID, LabelSet
 
-__all__ = ["CAUTION", "DRIVABLE", "EDGE", "IGNORED", "OBSTACLE", "UNSEEN", "role_table"]
+__all__ = ["BEYOND", "CAUTION", "DRIVABLE", "EDGE", "IGNORED", "IS_GROUND", "OBSTACLE", "UNSEEN", "role_table"]
 
-DRIVABLE, EDGE, CAUTION, OBSTACLE, IGNORED, UNSEEN = range(6)
-"""Codes of `labels.ROLES`, of drivable ground in the very cell beside an obstacle, and of what no camera sees."""
+DRIVABLE, EDGE, CAUTION, OBSTACLE, IGNORED, UNSEEN, BEYOND = range(7)
+"""Codes of `labels.ROLES`, of drivable ground in the very cell beside an obstacle, of what is not in the picture, and
+of what is further away than anybody asked."""
+
+assert DRIVABLE < EDGE < min(CAUTION, OBSTACLE, IGNORED, UNSEEN, BEYOND), "grid and rays compare codes"
+
+IS_GROUND = np.isin(np.arange(256), (DRIVABLE, EDGE, CAUTION))
+"""Bool `[256]` by code."""
 
 _CODES = dict(zip(ROLES, (DRIVABLE, CAUTION, OBSTACLE, IGNORED)))
 

@@ -12,11 +12,12 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
-from seg_perception.bag.qos import TF_QOS
+from seg_perception.bag.qos import LATCHED_QOS, TF_QOS
 from seg_perception.errors import SegPerceptionError
 from seg_perception.messages import LASER_SCAN, OCCUPANCY_GRID, TF_MESSAGE
+from seg_perception.outputs import TF_STATIC_TOPIC, TF_TOPIC
 from seg_perception.ros.children import Child, node_arguments, private_graph
-from seg_perception.ros.recorder import Recorder
+from seg_perception.ros.recorder import LATCHED, Recorder
 
 __all__ = ["LiveRun", "run_live"]
 
@@ -64,7 +65,8 @@ class _DemoRecorder(Recorder):
         self._in_metres = in_metres
         super().__init__(path)
         if in_metres:
-            self._listen("/tf", TF_MESSAGE, QoSProfile(depth=100), TF_QOS)
+            self._listen(TF_TOPIC, TF_MESSAGE, QoSProfile(depth=100), TF_QOS)
+            self._listen(TF_STATIC_TOPIC, TF_MESSAGE, LATCHED, LATCHED_QOS)
 
     def _listen(self, topic: str, type_name: str, qos: QoSProfile, offered: str) -> None:
         if self._in_metres or type_name not in (OCCUPANCY_GRID, LASER_SCAN):

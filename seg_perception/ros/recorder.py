@@ -17,10 +17,10 @@ from seg_perception.messages import DIAGNOSTIC_ARRAY, LABEL_INFO
 from seg_perception.outputs import LABEL_INFO_TOPIC, OUTPUTS
 from seg_perception.ros.kit import message_class
 
-__all__ = ["Recorder"]
+__all__ = ["LATCHED", "Recorder"]
 
 _QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Recorder(Node):
@@ -43,7 +43,7 @@ class Recorder(Node):
         self.last_s = time.monotonic()
         for output in OUTPUTS:
             self._listen(f"{node}/{output.name}", output.type_name, _QOS, frame_qos(PipelineConfig()))
-        self._listen(f"{node}/{LABEL_INFO_TOPIC}", LABEL_INFO, _LATCHED, LATCHED_QOS)
+        self._listen(f"{node}/{LABEL_INFO_TOPIC}", LABEL_INFO, LATCHED, LATCHED_QOS)
         self._listen("/diagnostics", DIAGNOSTIC_ARRAY, _QOS, frame_qos(PipelineConfig()))
 
     def _listen(self, topic: str, type_name: str, qos: QoSProfile, offered: str) -> None:

@@ -100,15 +100,16 @@ def test_the_embedded_street_is_seen_from_above_as_well(ros_environment: None, t
     kit, seen = RosbagsKit(), {}
     with Bag(out / "demo.mcap") as bag:
         counts = {c.topic: c.count for c in bag.connections}
-        for message in bag.messages(["/segmentation/drivable/grid", "/tf"]):
+        for message in bag.messages(["/segmentation/drivable/grid", "/tf_static"]):
             seen[message.connection.topic] = kit.deserialize(message.data, message.connection.type_name)
     published = counts["/segmentation/mask"]
     assert published > 0
-    for topic in ("/segmentation/drivable/grid", "/segmentation/drivable/boundary", "/tf"):
+    for topic in ("/segmentation/drivable/grid", "/segmentation/drivable/boundary"):
         assert counts[topic] == published, topic
+    assert counts["/tf_static"] == 1  # the camera does not move on the vehicle
 
     scene = StreetScene(rate_hz=5)
-    (footprint,) = seen["/tf"].transforms
+    (footprint,) = seen["/tf_static"].transforms
     assert (footprint.header.frame_id, footprint.child_frame_id) == ("base_footprint", "camera_footprint")
     place = footprint.transform.translation
     assert (place.x, place.y, place.z) == pytest.approx((*scene.base_from_optical[:2, 3], 0.0), abs=1e-5)
