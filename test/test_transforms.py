@@ -265,10 +265,23 @@ def test_a_clock_that_is_set_back_starts_anew() -> None:
     assert buffer.jumps == 1
     assert buffer.lookup("odom", "camera", T0_NS)[0, 3] == -4.0  # the static one is still there
     assert refusal(lambda: buffer.lookup("odom", "base", T0_NS + 25 * SECOND)).reason == "extrapolation_future"
-    assert refusal(lambda: buffer.lookup("odom", "wheel", T0_NS)).reason == "unknown_frame"  # no stale answer
+    assert refusal(lambda: buffer.lookup("odom", "wheel", T0_NS)).reason == "extrapolation_past"  # no stale answer
     buffer.add(at("odom", "wheel", T0_NS, 7.0))
     assert buffer.lookup("odom", "wheel", T0_NS)[0, 3] == 7.0
-    assert buffer.jumps == 1 and buffer.replaced == 0  # one jump, not one for each edge
+    assert buffer.jumps == 2 and buffer.replaced == 0
+
+
+def test_a_publisher_with_a_broken_clock_costs_its_own_frame_alone() -> None:
+    """Stamp 0 between good ones, again and again."""
+    buffer = TransformBuffer(history_s=10.0)
+    buffer.add(at("base", "camera", T0_NS), static=True)
+    for tenth in range(100):
+        now_ns = T0_NS + tenth * 100 * MS
+        buffer.add(at("odom", "base", now_ns, tenth))
+        buffer.add(at("base", "wheel", now_ns, 1.0))
+        buffer.add(at("base", "wheel", 0, 2.0))
+        assert buffer.lookup("odom", "camera", now_ns)[0, 3] == tenth
+    assert buffer.jumps == 100
 
 
 def test_stamps_within_the_history_are_late_and_no_jump() -> None:

@@ -32,15 +32,16 @@ class TransformBuffer:
     """The tree of frames and its recent past. Any thread may call anything.
 
     A transform may come late or twice; the later word on the same stamp counts. A child has one parent: another
-    one replaces it. Stamps more than the history older than what their edge has mean that the clock was set back
-    (a bag that loops, a simulation that starts again): then every dynamic edge that lies so far ahead is forgotten.
+    one replaces it. A stamp more than the history older than what its edge has means that the clock was set back (a bag
+    that loops, a simulation that starts again): then the edge's past is forgotten. The others go on until their own
+    publishers say so: one publisher with a broken clock costs its own frame.
 
     Args:
         history_s: how far an edge's past reaches back from its newest stamp, more than 0.
 
     Attributes:
         history_s: as given.
-        jumps: how often the clock was set back.
+        jumps: how often an edge's clock was set back.
         replaced: how often a frame got another parent, or became static or dynamic; two publishers that
             disagree make it grow.
 
@@ -126,22 +127,15 @@ class TransformBuffer:
     def _add(self, transform: Transform, static: bool) -> None:
         child, stamp_ns = transform.child, transform.stamp_ns
         edge = self._edges.get(child)
-        if edge is not None and not (static or edge.static) and edge.stamps_ns[-1] - stamp_ns > self._history_ns:
-            self._set_back(stamp_ns)
-            edge = None
         if edge is None or edge.parent != transform.parent or edge.static != static:
             self._check_place(transform)
             self.replaced += edge is not None
             edge = self._edges[child] = _Edge(transform.parent, child, static)
             self._paths.clear()
+        elif not static and edge.stamps_ns[-1] - stamp_ns > self._history_ns:
+            self.jumps += 1
+            edge.forget()
         edge.put(stamp_ns, (*transform.translation, *transform.rotation), self._history_ns)
-
-    def _set_back(self, stamp_ns: int) -> None:
-        """The clock was set back to this time."""
-        self.jumps += 1
-        last_ns = stamp_ns + self._history_ns
-        self._edges = {c: e for c, e in self._edges.items() if e.static or e.stamps_ns[-1] <= last_ns}
-        self._paths.clear()
 
     def _check_place(self, transform: Transform) -> None:
         """A new edge must leave the tree a tree."""
@@ -236,6 +230,11 @@ class _Edge:
         self.parent, self.child, self.static = parent, child, static
         self.stamps_ns: list[int] = []
         self.poses: list[Pose] = []
+
+    def forget(self) -> None:
+        """All of its past."""
+        self.stamps_ns.clear()
+        self.poses.clear()
 
     def put(self, stamp_ns: int, pose: Pose, history_ns: int) -> None:
         stamps, poses = self.stamps_ns, self.poses
