@@ -155,7 +155,7 @@ class GroundCamera:
 
     def cells_at(self, x: np.ndarray, y: np.ndarray, onto: ClassMap) -> np.ndarray:
         """Which cell of the class map shows each place of the ground, int32 `[n]` as in `grid_cells`."""
-        parts = [(a * x + b * y + c).astype(np.float32) for a, b, c in self._rows.tolist()]
+        parts = [(a * x + b * y + c).astype(np.float32, copy=False) for a, b, c in self._rows.tolist()]
         out = np.empty(len(x), np.int32)
         self._see(parts, onto, out)
         return out

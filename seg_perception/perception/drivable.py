@@ -91,8 +91,8 @@ class GroundTables:
         roles = self._roles.take(self._cells, mode="clip")
         values = cv2.LUT(roles, _value_table(caution_value)).view(np.int8)
         things = np.flatnonzero((roles == OBSTACLE) & self._beside_ground(roles))
-        x, y = self._grid.centres()
-        rows, columns = np.divmod(things, len(x))
+        x, y = (centres.astype(np.float32) for centres in self._grid.centres())
+        rows, columns = np.divmod(things.astype(np.int32), np.int32(len(x)))
         nearer = self.ground.cells_at(*self.ground.nearer(x[columns], y[rows], self._contact_depth_m), self.onto)
         contact = IS_GROUND.take(self._roles.take(nearer, mode="clip")) | (nearer == self.onto.size)
         values.ravel()[things[contact]] = OCCUPIED
