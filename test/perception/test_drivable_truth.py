@@ -20,7 +20,7 @@ from seg_perception.simulate import StreetScene
 from seg_perception.types import CameraInfo, RegionOfInterest
 
 SIZE, FINE = (1280, 960), (2560, 1920)
-GRID, FAN = GridSpec((0.0, 17.0), (-15.0, 15.0), 0.1), FanSpec(math.radians(0.5), 30.0)
+GRID, FAN = GridSpec((0.0, 17.0), (-15.0, 15.0), 0.1), FanSpec(math.radians(1.0), 30.0)
 CONTACT_M = 0.5
 ROLES = role_table(CITYSCAPES)
 
