@@ -21,7 +21,7 @@ from seg_perception.perception.drivable import FREE, OCCUPIED, GroundTables, dri
 from seg_perception.perception.fan import FanSpec
 from seg_perception.perception.roles import role_table
 from seg_perception.pipeline import Pipeline, Wanted
-from seg_perception.simulate import SimulatedFrame, StreetScene
+from seg_perception.simulate import DISTORTIONS, SimulatedFrame, StreetScene
 from seg_perception.sources import frame_of_rgb
 from seg_perception.types import Boundary
 
@@ -33,12 +33,6 @@ _Seen = tuple[GroundCamera, np.ndarray, Boundary]
 _GRID = GridSpec((0.0, 17.0), (-15.0, 15.0), 0.1)
 _COST_GRID = GridSpec((0.0, 40.0), (-20.0, 20.0), 0.1)
 _COST_HW = (256, 512)
-_LENSES: dict[str, tuple[float, ...]] = {
-    "none": (),
-    "plumb_bob": (-0.28, 0.09, 0.0005, -0.0003, -0.01),
-    "rational_polynomial": (0.35, 0.08, 0.0004, -0.0003, 0.01, 0.62, 0.12, 0.01),
-    "equidistant": (0.02, -0.01, 0.003, -0.001),
-}
 
 
 def score_ground(
@@ -114,7 +108,7 @@ class _Model:
         self._pipeline.transforms.add(pose)
         picture = frame_of_rgb(frame.stamp_ns, _CAMERA_FRAME, frame.rgb)
         seen = self._pipeline.process(
-            replace(picture, camera=frame.camera), Wanted(False, False, grid=True, boundary=True)
+            replace(picture, camera=frame.camera), Wanted(mask=False, confidence=False, grid=True, boundary=True)
         )
         assert seen.ground is not None and seen.ground.grid is not None and seen.ground.boundary is not None
         ground = GroundCamera(CameraModel.of(frame.camera, frame.rgb.shape[:2]), pose.matrix)
@@ -144,8 +138,8 @@ def measure_cost(runs: int = 100) -> list[Cost]:
     onto, roles = Fit(_COST_HW, None, "stretch", 0.5, _COST_HW).class_map(_COST_HW), role_table(CITYSCAPES)
     fan = FanSpec(math.radians(0.5), 30.0)
     rows = []
-    for lens, d in _LENSES.items():
-        camera = replace(ideal, lens=Distortion.of(lens, d) if d else Distortion())
+    for lens, d in DISTORTIONS.items():
+        camera = replace(ideal, lens=Distortion.of(lens, d))
         tables = GroundTables(GroundCamera(camera, frame.base_from_optical), onto, _COST_GRID, fan, 0.5)
 
         def all_of_it(tables: GroundTables = tables) -> None:

@@ -6,21 +6,20 @@ A ROS parameter carries the field's name. What belongs to one camera carries the
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from seg_perception.errors import BackendNotBuiltError, ConfigError
+from seg_perception.parameters import ParameterSpec, param, specs_of
 
 __all__ = [
     "BACKENDS",
     "BACKENDS_RESERVED",
     "ROS_PARAMETERS",
     "CameraConfig",
-    "ParameterSpec",
     "PipelineConfig",
     "footprint_frame",
 ]
@@ -46,118 +45,52 @@ def footprint_frame(camera: str) -> str:
 
 
 @dataclass(frozen=True)
-class ParameterSpec:
-    """What a user may know about one parameter.
-
-    Attributes:
-        name: as in a parameter file, `camera.fit`.
-        default: its type is the parameter's: bool, int, float, str, or a list of int or str.
-        description: one sentence.
-        minimum, maximum: inclusive bounds of a number, or of each number of a list; None = none.
-        choices: the strings that are allowed; empty = any.
-        read_only: fixed once the node has started.
-    """
-
-    name: str
-    default: Any
-    description: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    read_only: bool = False
-
-    def check(self, value: Any) -> Any:
-        """The value in its proper type; ConfigError says expected, actual and repair."""
-        if isinstance(self.default, (list, tuple)):
-            return self._check_list(value)
-        kind = type(self.default)
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise ConfigError(f"{self.name}: expected {kind.__name__}, got {type(value).__name__} {value!r}")
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            self._check_range(value)
-        if self.choices and value not in self.choices:
-            raise ConfigError(f"{self.name}: expected one of {', '.join(self.choices)}, got {value!r}")
-        return value
-
-    def _check_range(self, value: float) -> None:
-        low, high = self.minimum, self.maximum
-        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-            raise ConfigError(f"{self.name}: expected {low} to {high}, got {value}")
-
-    def _check_list(self, value: Any) -> tuple[Any, ...]:
-        if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-            raise ConfigError(f"{self.name}: expected a list, got {type(value).__name__} {value!r}")
-        items = tuple(value)
-        kind = type(self.default[0])
-        if kind is float:
-            items = tuple(float(item) if type(item) is int else item for item in items)
-        if any(isinstance(item, bool) or not isinstance(item, kind) for item in items):
-            raise ConfigError(f"{self.name}: expected a list of {kind.__name__}, got {list(items)!r}")
-        if kind in (int, float):
-            for item in items:
-                self._check_range(item)
-        return items
-
-
-def _param(default: Any, description: str, **limits: Any) -> Any:
-    return field(default=default, metadata={"description": description, **limits})
-
-
-def _specs_of(cls: type, prefix: str = "") -> Iterator[ParameterSpec]:
-    for f in dataclasses.fields(cls):
-        if "description" in f.metadata:
-            yield ParameterSpec(prefix + f.name, f.default, **f.metadata)
-
-
-@dataclass(frozen=True)
 class CameraConfig:
     """What is set for each camera."""
 
     name: str = "camera"
-    transport: str = _param(
+    transport: str = param(
         "raw",
         "What the image topic carries: raw (sensor_msgs/Image) or compressed (sensor_msgs/CompressedImage, JPEG or "
         "PNG; subscribes to <image>/compressed).",
         choices=("raw", "compressed"),
         read_only=True,
     )
-    fit: str = _param(
+    fit: str = param(
         "stretch",
         "How an image whose shape is not the model's meets it: stretch (all of it, squeezed), crop (the largest part "
         "of the model's shape; the rest of the mask is 255) or pad (all of it, undistorted, with grey margins).",
         choices=("stretch", "crop", "pad"),
     )
-    crop_anchor: float = _param(
+    crop_anchor: float = param(
         0.5,
         "Which part fit: crop keeps: 0 is the top or left, 0.5 the middle, 1 the bottom or right.",
         minimum=0.0,
         maximum=1.0,
     )
-    mask_size: tuple[int, ...] = _param(
+    mask_size: tuple[int, ...] = param(
         (0, 0),
         "Width and height in pixels of the published masks; [0, 0] is the camera's size.",
         minimum=0,
         maximum=16384,
     )
 
-    rectified: bool = _param(
+    rectified: bool = param(
         False, "The images are rectified (image_rect): camera_info's P holds for them, and no distortion."
     )
-    pose_source: str = _param(
+    pose_source: str = param(
         "tf",
         "Where the camera is: tf (ground_frame to the image's frame_id, at its stamp), or parameters (position_m, "
         "rotation_rpy_rad).",
         choices=("tf", "parameters"),
     )
-    position_m: tuple[float, ...] = _param(
+    position_m: tuple[float, ...] = param(
         (0.0, 0.0, 1.5),
         "For pose_source: parameters: x forward, y left, z up of the camera in ground_frame, metres.",
         minimum=-1000.0,
         maximum=1000.0,
     )
-    rotation_rpy_rad: tuple[float, ...] = _param(
+    rotation_rpy_rad: tuple[float, ...] = param(
         (0.0, 0.0, 0.0),
         "For pose_source: parameters: roll, pitch, yaw of the camera's body frame (REP 103: x forward; a positive "
         "pitch looks down), radians.",
@@ -170,7 +103,7 @@ class CameraConfig:
             raise ConfigError(
                 f"cameras: {self.name!r} must be lower-case letters, digits and _, starting with a letter"
             )
-        for spec in _specs_of(CameraConfig, f"{self.name}."):
+        for spec in specs_of(CameraConfig, f"{self.name}."):
             attribute = spec.name[len(self.name) + 1 :]
             object.__setattr__(self, attribute, spec.check(getattr(self, attribute)))
         if len(self.mask_size) != 2 or (self.mask_size[0] == 0) != (self.mask_size[1] == 0):
@@ -186,136 +119,136 @@ class CameraConfig:
 class PipelineConfig:
     """What is set for the whole node, and its cameras."""
 
-    model: str = _param(
+    model: str = param(
         "street_esp",
         "Name of a shipped model (see `seg_perception models list`) or path of a model file.",
         read_only=True,
     )
-    backend: str = _param(
+    backend: str = param(
         "onnxruntime",
         "Inference engine: onnxruntime (CPU) or replayed (recorded or true masks, for tests); "
         "onnxruntime-cuda, onnxruntime-tensorrt and tensorrt are reserved.",
         choices=BACKENDS + BACKENDS_RESERVED,
         read_only=True,
     )
-    threads: int = _param(
+    threads: int = param(
         0, "Threads for inference; 0 is one for each core this process may use.", minimum=0, maximum=256, read_only=True
     )
-    spinning: bool = _param(
+    spinning: bool = param(
         False,
         "Let idle inference threads spin: a little lower latency for a whole core's power while images flow.",
         read_only=True,
     )
-    warm_up_runs: int = _param(
+    warm_up_runs: int = param(
         2, "Inferences on an empty image before the first real one.", minimum=0, maximum=100, read_only=True
     )
-    replay_masks: str = _param("", "For backend: replayed: a folder of <stamp_ns>.png class id masks.", read_only=True)
-    cameras: tuple[str, ...] = _param(
+    replay_masks: str = param("", "For backend: replayed: a folder of <stamp_ns>.png class id masks.", read_only=True)
+    cameras: tuple[str, ...] = param(
         ("camera",),
         "Names of the cameras. One: its topics are image, ~/mask ...; several: <camera>/image, ~/<camera>/mask ...",
         read_only=True,
     )
-    autostart: bool = _param(
+    autostart: bool = param(
         True, "Configure and activate by itself; false leaves that to a lifecycle manager.", read_only=True
     )
-    input_reliability: str = _param(
+    input_reliability: str = param(
         "best_effort",
         "QoS of the image subscription; best_effort accepts every publisher.",
         choices=("best_effort", "reliable"),
         read_only=True,
     )
-    input_depth: int = _param(
+    input_depth: int = param(
         5,
         "Queue of the image subscription. Only the newest frame is ever processed; a depth of 1 loses frames unseen.",
         minimum=1,
         maximum=1000,
         read_only=True,
     )
-    output_reliability: str = _param(
+    output_reliability: str = param(
         "reliable", "QoS of what is published; RViz asks for reliable.", choices=("best_effort", "reliable"),
         read_only=True,
     )  # fmt: skip
-    output_depth: int = _param(1, "Queue of what is published.", minimum=1, maximum=1000, read_only=True)
-    overlay_opacity: float = _param(0.5, "Share of the class colour in the overlay, 0 to 1.", minimum=0.0, maximum=1.0)
-    overlay_boundary: bool = _param(
+    output_depth: int = param(1, "Queue of what is published.", minimum=1, maximum=1000, read_only=True)
+    overlay_opacity: float = param(0.5, "Share of the class colour in the overlay, 0 to 1.", minimum=0.0, maximum=1.0)
+    overlay_boundary: bool = param(
         True, "Draw into the overlay where drivable ground ends, when calibration and pose are known."
     )
-    jpeg_quality: int = _param(80, "JPEG quality of ~/overlay/compressed.", minimum=1, maximum=100)
-    png_level: int = _param(1, "zlib level of ~/mask/compressed, 0 to 9; it is lossless always.", minimum=0, maximum=9)
-    max_image_mpx: float = _param(64.0, "Larger images are refused, in million pixels.", minimum=0.01, maximum=1000.0)
-    diagnostics_period_s: float = _param(
+    jpeg_quality: int = param(80, "JPEG quality of ~/overlay/compressed.", minimum=1, maximum=100)
+    png_level: int = param(1, "zlib level of ~/mask/compressed, 0 to 9; it is lossless always.", minimum=0, maximum=9)
+    max_image_mpx: float = param(64.0, "Larger images are refused, in million pixels.", minimum=0.01, maximum=1000.0)
+    diagnostics_period_s: float = param(
         1.0, "Seconds between messages on /diagnostics.", minimum=0.1, maximum=60.0, read_only=True
     )
-    image_timeout_s: float = _param(
+    image_timeout_s: float = param(
         3.0,
         "Seconds without an image, a publisher being there, after which diagnostics warns.",
         minimum=0.1,
         maximum=3600.0,
     )
-    deadline_ms: float = _param(
+    deadline_ms: float = param(
         0.0,
         "Age of a mask (from the image's stamp) above which it counts as late in diagnostics, milliseconds; 0 is none.",
         minimum=0.0,
         maximum=60000.0,
     )
-    ground_frame: str = _param(
+    ground_frame: str = param(
         "base_footprint",
         "The vehicle's frame in which the ground is a plane of constant z: base_footprint (REP 105), or base_link with "
         "ground_height_m. Grid and boundary are published in it.",
     )
-    ground_height_m: float = _param(
+    ground_height_m: float = param(
         0.0, "z of the ground in ground_frame, metres: 0 for base_footprint, below 0 for base_link.", minimum=-10.0,
         maximum=10.0,
     )  # fmt: skip
-    tf_wait_ms: float = _param(
+    tf_wait_ms: float = param(
         30.0,
         "How long a frame waits, after inference, for the transform at its stamp, milliseconds.",
         minimum=0.0,
         maximum=1000.0,
     )
-    drivable_classes: tuple[str, ...] = _param(
+    drivable_classes: tuple[str, ...] = param(
         ("",), 'Classes that count as drivable whatever the model\'s label set says: ["terrain"]; [""] is none.'
     )
-    caution_classes: tuple[str, ...] = _param(("",), "The same: ground to drive on only in need.")
-    obstacle_classes: tuple[str, ...] = _param(("",), "The same: never to drive on.")
-    ignored_classes: tuple[str, ...] = _param(("",), "The same: says nothing about the ground, such as sky.")
-    grid_x_m: tuple[float, ...] = _param(
+    caution_classes: tuple[str, ...] = param(("",), "The same: ground to drive on only in need.")
+    obstacle_classes: tuple[str, ...] = param(("",), "The same: never to drive on.")
+    ignored_classes: tuple[str, ...] = param(("",), "The same: says nothing about the ground, such as sky.")
+    grid_x_m: tuple[float, ...] = param(
         (0.0, 20.0), "From where to where ~/drivable/grid reaches forward in ground_frame, metres.", minimum=-200.0,
         maximum=200.0,
     )  # fmt: skip
-    grid_y_m: tuple[float, ...] = _param(
+    grid_y_m: tuple[float, ...] = param(
         (-10.0, 10.0), "From where to where ~/drivable/grid reaches to the left in ground_frame, metres.",
         minimum=-200.0, maximum=200.0,
     )  # fmt: skip
-    grid_resolution_m: float = _param(0.1, "Side of a cell of ~/drivable/grid, metres.", minimum=0.01, maximum=2.0)
-    caution_value: int = _param(
+    grid_resolution_m: float = param(0.1, "Side of a cell of ~/drivable/grid, metres.", minimum=0.01, maximum=2.0)
+    caution_value: int = param(
         50,
         "Value of cells to drive on only in need in ~/drivable/grid: 0 makes them free, 100 occupied, -1 unseen.",
         minimum=-1,
         maximum=100,
     )
-    contact_depth_m: float = _param(
+    contact_depth_m: float = param(
         0.5,
         "How deep, from where it meets the ground, an obstacle is drawn into ~/drivable/grid, metres; behind that the "
         "ground is unseen.",
         minimum=0.01,
         maximum=2.0,
     )
-    grid_smoothing_s: float = _param(
+    grid_smoothing_s: float = param(
         0.0,
         "Time constant with which values of ~/drivable/grid fall, seconds; 0 is at once. They rise at once, and what "
         "is unseen stays unseen. For vehicles that stand or creep: cells are the vehicle's.",
         minimum=0.0,
         maximum=60.0,
     )
-    boundary_range_m: float = _param(30.0, "How far ~/drivable/boundary looks, metres.", minimum=1.0, maximum=200.0)
-    boundary_step_deg: float = _param(
+    boundary_range_m: float = param(30.0, "How far ~/drivable/boundary looks, metres.", minimum=1.0, maximum=200.0)
+    boundary_step_deg: float = param(
         0.5, "Angle between two ranges of ~/drivable/boundary, degrees.", minimum=0.1, maximum=5.0
     )
     camera_configs: tuple[CameraConfig, ...] = (CameraConfig(),)
 
     def __post_init__(self) -> None:
-        for spec in _specs_of(PipelineConfig):
+        for spec in specs_of(PipelineConfig):
             object.__setattr__(self, spec.name, spec.check(getattr(self, spec.name)))
         if not self.cameras or len(set(self.cameras)) != len(self.cameras):
             raise ConfigError(f"cameras: expected one or more different names, got {list(self.cameras)}")
@@ -356,9 +289,9 @@ class PipelineConfig:
     @classmethod
     def parameters(cls, cameras: tuple[str, ...] = ("camera",)) -> tuple[ParameterSpec, ...]:
         """Every parameter there is for these cameras, in a good order to read."""
-        specs = list(_specs_of(cls))
+        specs = list(specs_of(cls))
         for name in cameras:
-            specs.extend(_specs_of(CameraConfig, f"{CameraConfig(name=name).name}."))
+            specs.extend(specs_of(CameraConfig, f"{CameraConfig(name=name).name}."))
         return tuple(specs)
 
     @classmethod
@@ -369,7 +302,7 @@ class PipelineConfig:
             ConfigError: a name is unknown or a value cannot be used.
             BackendNotBuiltError: the backend's name is reserved.
         """
-        own = {s.name: s for s in _specs_of(cls)}
+        own = {s.name: s for s in specs_of(cls)}
         names = own["cameras"].check(values.get("cameras", own["cameras"].default))
         known = {spec.name for spec in cls.parameters(names)}
         unknown = sorted(set(values) - known)
@@ -383,9 +316,9 @@ class PipelineConfig:
 
     def to_parameters(self) -> dict[str, Any]:
         """The flat mapping that `from_parameters` reads; lists as lists."""
-        flat = {spec.name: getattr(self, spec.name) for spec in _specs_of(PipelineConfig)}
+        flat = {spec.name: getattr(self, spec.name) for spec in specs_of(PipelineConfig)}
         for camera in self.camera_configs:
-            for spec in _specs_of(CameraConfig):
+            for spec in specs_of(CameraConfig):
                 flat[f"{camera.name}.{spec.name}"] = getattr(camera, spec.name)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()}
 

@@ -100,12 +100,12 @@ class Surroundings:
         return pose
 
     def _pose_by_tf(self, ground_frame: str, frame: Frame, wait_s: float) -> np.ndarray:
-        if self._in_vain >= _PATIENCE and self._in_vain % _TRY_EVERY:
-            wait_s = 0.0
+        impatient = self._in_vain >= _PATIENCE and self._in_vain % _TRY_EVERY
         try:
-            pose = self._transforms.wait(ground_frame, frame.frame_id, frame.stamp_ns, timeout_s=wait_s)
+            timeout_s = 0.0 if impatient else wait_s
+            pose = self._transforms.wait(ground_frame, frame.frame_id, frame.stamp_ns, timeout_s=timeout_s)
         except TransformError:
-            self._in_vain += 1
+            self._in_vain += wait_s > 0  # whoever asks for no waiting has not lost any time
             raise
         self._in_vain = 0
         return pose
@@ -116,7 +116,7 @@ class Surroundings:
         spec = GridSpec(_pair(config.grid_x_m), _pair(config.grid_y_m), config.grid_resolution_m)
         fan = FanSpec(math.radians(config.boundary_step_deg), config.boundary_range_m)
         onto = fit.class_map((cells_hw[0], cells_hw[1]))
-        key = (id(model), onto, spec, fan, config.contact_depth_m)
+        key = (model, onto, spec, fan, config.contact_depth_m)
         if self._tables is not None and self._tables[0] == key:
             tables = self._tables[1]
             ground = tables.ground

@@ -16,7 +16,7 @@ ROS = (
 )  # fmt: skip
 LAYERS = [  # from the bottom up; a room may import from its own layer and below
     {"errors"},
-    {"labels", "latency", "files"},
+    {"labels", "latency", "files", "parameters"},
     {"types", "config", "metrics"},
     {"geometry", "image_files", "messages", "model", "datasets"},
     {"images"},

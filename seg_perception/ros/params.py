@@ -10,8 +10,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from seg_perception.config import ROS_PARAMETERS, ParameterSpec, PipelineConfig
+from seg_perception.config import ROS_PARAMETERS, PipelineConfig
 from seg_perception.errors import ConfigError, SegPerceptionError
+from seg_perception.parameters import ParameterSpec
 
 __all__ = ["declare", "guard", "unknown_overrides"]
 

@@ -1,218 +1,22 @@
-"""Grid and boundary against a plain walk over the ground, cell by cell and ray by ray."""
+"""What grid and boundary must say, whatever the camera and the picture."""
 
 from __future__ import annotations
 
 import math
-import time
 
-import cv2
 import numpy as np
 import pytest
+from plain_ground import CONTACT_M, FAN, GRID, HW, ROAD, ROLES, SKY, VOID, WALK, WALL, pose, scribbled, seen_at, tables
 
 from seg_perception.errors import ConfigError
 from seg_perception.fit import Fit
 from seg_perception.geometry.camera import CameraModel
-from seg_perception.geometry.distortion import Distortion
 from seg_perception.geometry.ground import GridSpec, GroundCamera
-from seg_perception.geometry.transforms import OPTICAL_FROM_BODY, rotation_of_rpy
 from seg_perception.labels import CITYSCAPES
 from seg_perception.perception.drivable import GroundTables, drivable_mask
 from seg_perception.perception.fan import FanSpec
 from seg_perception.perception.roles import role_table
 from seg_perception.perception.smoothing import GridSmoother
-
-ROAD, WALK, WALL, SKY, VOID = 0, 1, 3, 10, 255
-THINGS = {WALL, 13, 11}
-HW = (120, 200)
-GRID, FAN = GridSpec((0.0, 12.0), (-5.0, 5.0), 0.2), FanSpec(math.radians(1.0), 15.0)
-CONTACT_M = 0.5
-ROLES = role_table(CITYSCAPES)
-LENSES = {"ideal": Distortion(), "plumb_bob": Distortion.of("plumb_bob", (-0.28, 0.09, 0.001, -0.001, -0.01))}
-POSES = {"level": (0.0, 0.12, 0.0), "tilted": (0.06, 0.3, 0.5)}
-
-
-def pose(roll: float, pitch: float, yaw: float, place: tuple[float, float, float] = (0.8, 0.1, 1.4)) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation_of_rpy(roll, pitch, yaw) @ OPTICAL_FROM_BODY.T
-    matrix[:3, 3] = place
-    return matrix
-
-
-def tables(matrix: np.ndarray, lens: Distortion = LENSES["ideal"], grid: GridSpec = GRID) -> GroundTables:
-    camera = CameraModel(HW[1], HW[0], 130.0, 130.0, 99.5, 59.5, lens)
-    onto = Fit(HW, None, "stretch", 0.5, HW).class_map(HW)
-    return GroundTables(GroundCamera(camera, matrix), onto, grid, FAN, CONTACT_M)
-
-
-def scribbled(seed: int) -> np.ndarray:
-    """A road with things and other ground on it at random, and sky above."""
-    rng = np.random.default_rng(seed)
-    picture = np.zeros(HW, np.uint8)
-    for kind in [WALL, WALK, 13, VOID, 11, WALK] * 3:
-        centre = (int(rng.integers(0, HW[1])), int(rng.integers(20, HW[0])))
-        size = (int(rng.integers(1, 25)), int(rng.integers(1, 12)))
-        cv2.ellipse(picture, centre, size, float(rng.uniform(0, 180)), 0, 360, kind, cv2.FILLED)
-    picture[:25] = SKY
-    return picture
-
-
-def seen_at(ground: GroundCamera, picture: np.ndarray, place: np.ndarray) -> tuple[int | None, tuple[int, int], float]:
-    """Class at a place of the ground (None: out of the picture), its pixel, and how far the pixel's edge is."""
-    column, row = ground.project(place)
-    if not (-0.5 <= column < HW[1] - 0.5 and -0.5 <= row < HW[0] - 0.5):  # NaN too
-        return None, (-1, -1), 1.0
-    i, j = math.floor(row + 0.5), math.floor(column + 0.5)
-    margin = min(abs(value + 0.5 - round(value + 0.5)) for value in (row, column))
-    return int(picture[i, j]), (i, j), margin
-
-
-@pytest.mark.parametrize("where", list(POSES))
-@pytest.mark.parametrize("lens", list(LENSES))
-@pytest.mark.parametrize("seed", range(3))
-def test_the_grid_is_what_a_plain_walk_over_its_cells_finds(seed: int, lens: str, where: str) -> None:
-    picture, made = scribbled(seed), tables(pose(*POSES[where]), LENSES[lens])
-    made.read(picture, ROLES)
-    values = made.grid(caution_value=50)
-    ground = made.ground
-    x, y = GRID.centres()
-    expected, certain = np.full(values.shape, -1), np.ones(values.shape, bool)
-    hidden = np.zeros(values.shape, bool)
-    for row, column in np.ndindex(values.shape):
-        place = np.array([x[column], y[row]])
-        kind, (i, j), margin = seen_at(ground, picture, place)
-        nearer, _, near_margin = seen_at(ground, picture, a_little_nearer(ground, place))
-        # On the line between two pixels either is right.
-        certain[row, column] = min(margin, near_margin) > 1e-3
-        hidden[row, column] = kind in THINGS
-        if kind == ROAD:
-            around = picture[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2]
-            expected[row, column] = -1 if THINGS & set(around.ravel().tolist()) else 0
-        elif kind == WALK:
-            expected[row, column] = 50
-        elif kind in THINGS and nearer in (ROAD, WALK, None):
-            expected[row, column] = 100
-    for place in plain_contacts(ground, picture):
-        column, row = (
-            math.floor((place[k] - low) / GRID.resolution_m) for k, low in enumerate((x[0] - 0.1, y[0] - 0.1))
-        )
-        if 0 <= row < values.shape[0] and 0 <= column < values.shape[1]:
-            near = np.s_[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
-            if not hidden[near].any():
-                expected[row, column] = 100
-            certain[row, column] &= bool(certain[near].all())
-    np.testing.assert_array_equal(values[certain], expected[certain])
-    assert certain.mean() > 0.9 and min(int((expected == v).sum()) for v in (-1, 0, 50, 100)) > 10
-
-
-def a_little_nearer(ground: GroundCamera, place: np.ndarray) -> np.ndarray:
-    away = place - ground.foot
-    distance = float(np.hypot(*away))
-    return ground.foot + away * max(0.0, distance - CONTACT_M) / max(distance, 1e-9)
-
-
-def plain_contacts(ground: GroundCamera, picture: np.ndarray) -> list[np.ndarray]:
-    """Where things beside ground stand, pixel by pixel."""
-    found = []
-    for i, j in np.ndindex(picture.shape):
-        beside = {int(picture[a, b]) for a, b in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1))
-                  if 0 <= a < HW[0] and 0 <= b < HW[1]}  # fmt: skip
-        if picture[i, j] in THINGS and beside & {ROAD, WALK}:
-            place = ground.ground_at(np.array([float(j), float(i)]))
-            if not np.isnan(place).any() and seen_at(ground, picture, a_little_nearer(ground, place))[0] in (
-                ROAD,
-                WALK,
-                None,
-            ):
-                found.append(place)
-    return found
-
-
-@pytest.mark.parametrize("where", list(POSES))
-@pytest.mark.parametrize("lens", list(LENSES))
-@pytest.mark.parametrize("seed", range(3))
-def test_the_boundary_is_where_a_plain_walk_along_each_ray_stops(seed: int, lens: str, where: str) -> None:
-    picture, made = scribbled(seed), tables(pose(*POSES[where]), LENSES[lens])
-    made.read(picture, ROLES)
-    found = made.boundary()
-    ground = made.ground
-    finite = 0
-    thin = [place - ground.foot for place in plain_contacts(ground, picture)]
-    for bearing, value in zip(found.bearings_rad + ground.heading_rad, found.ranges_m.tolist()):
-        between = [
-            np.hypot(*p)
-            for p in thin
-            if abs(math.remainder(math.atan2(p[1], p[0]) - bearing, math.tau)) <= FAN.step_rad / 2 + 1e-9
-        ]
-        if any(abs(value - distance) < 1e-5 * value for distance in between):
-            continue  # a thing between two rays
-        stops = plain_stops(ground, picture, bearing, found.range_min_m, found.range_max_m)
-        if math.isfinite(value):
-            along = np.array([math.cos(bearing), math.sin(bearing)])
-            there = ground.project(ground.foot + along * value)
-            misses = [math.dist(ground.project(ground.foot + along * at), there) for at, _ in stops if at < math.inf]
-            assert min(misses) < 0.6, bearing
-            finite += 1
-        else:
-            assert any(at == math.inf and np.array_equal(end, value, equal_nan=True) for at, end in stops), bearing
-    assert finite > 15
-
-
-def plain_stops(
-    ground: GroundCamera, picture: np.ndarray, bearing: float, range_min_m: float, range_max_m: float
-) -> list[tuple[float, float]]:
-    """Where a ray may be said to stop: (distance, 0), or (inf, what is then its range).
-
-    That is the first place that is not road; and the next ones, as long as the ray only grazed a pixel's corner.
-    """
-    along = np.array([math.cos(bearing), math.sin(bearing)])
-    distances = 1 / np.arange(1 / range_min_m * 1.05, 1 / range_max_m, -2e-4)
-    pixels = ground.project(ground.foot + along * distances[:, None])
-    i, j = (np.floor(np.nan_to_num(pixels[:, k], nan=-9.0) + 0.5).astype(int) for k in (1, 0))
-    seen = (i >= 0) & (i < HW[0]) & (j >= 0) & (j < HW[1])
-    if not seen.any():
-        return [(math.inf, math.nan)]
-    kinds = np.where(seen, picture[np.clip(i, 0, HW[0] - 1), np.clip(j, 0, HW[1] - 1)], 254)[int(seen.argmax()) :]
-    pixels, distances = pixels[int(seen.argmax()) :], distances[int(seen.argmax()) :]
-    stops: list[tuple[float, float]] = []
-    at = 0
-    while True:
-        blocked = np.flatnonzero(kinds[at:] != ROAD)
-        if not len(blocked):
-            return [*stops, (math.inf, math.inf)]
-        at += int(blocked[0])
-        run = int((kinds[at:] != ROAD).argmin()) or len(kinds) - at
-        for kind in dict.fromkeys(kinds[at : at + run].tolist()):
-            stops.append((float(distances[at]), 0.0) if kind in (WALK, WALL, 13, 11) else (math.inf, math.nan))
-        if math.dist(pixels[at], pixels[at + run - 1]) > 0.55 or at + run == len(kinds):
-            return stops
-        at += run
-
-
-@pytest.mark.parametrize("where", list(POSES))
-def test_ranges_are_those_of_the_samples_to_the_last_digit(where: str) -> None:
-    """Half way, in the image, between the last sample on the road and the first that is not on it."""
-    made = tables(pose(*POSES[where]))
-    picture = scribbled(7)
-    made.read(picture, ROLES)
-    found, compared = made.boundary(), 0
-    thin = [np.hypot(*(place - made.ground.foot)) for place in plain_contacts(made.ground, picture)]
-    assert made._rays is not None
-    inverse = made._rays.inverse_range  # how finely a ray is sampled is the code's own business
-    for bearing, value in zip((found.bearings_rad + made.ground.heading_rad).tolist(), found.ranges_m.tolist()):
-        along, before, expected, clear = np.array([math.cos(bearing), math.sin(bearing)]), None, math.inf, True
-        for q in inverse.tolist():
-            kind, _, margin = seen_at(made.ground, picture, made.ground.foot + along / q)
-            clear &= margin > 1e-3
-            if kind != ROAD and not (kind is None and before is None):
-                here = kind in (WALK, WALL, 13, 11)
-                expected = 2 / (q + (before or q)) if here else math.nan
-                break
-            before = q if kind == ROAD else None
-        if clear and not any(abs(value - distance) < 1e-5 * value for distance in thin):
-            expected = math.nan if before is None and expected == math.inf else expected
-            np.testing.assert_allclose(value, expected, rtol=0, atol=1e-9)
-            compared += 1
-    assert compared > 20
 
 
 def test_bearings_are_counter_clockwise_from_the_heading() -> None:
@@ -297,10 +101,9 @@ def test_empty_full_and_speckled_masks() -> None:
     assert set(np.unique(made.grid(50)).tolist()) == {-1, 100}  # at the picture's lower edge, and unseen behind
     assert np.isfinite(made.boundary().ranges_m).sum() > 0.9 * len(made.boundary().ranges_m)
     noise = np.random.default_rng(0).integers(0, 256, HW).astype(np.uint8)
-    started = time.perf_counter()
     made.read(noise, ROLES)
-    made.grid(50), made.boundary()
-    assert time.perf_counter() - started < 5.0  # it ends
+    assert set(np.unique(made.grid(50)).tolist()) <= {-1, 0, 50, 100}
+    assert len(made.boundary().ranges_m) > 10
 
 
 def test_caution_takes_the_value_that_is_set() -> None:

@@ -16,10 +16,10 @@ from seg_perception.labels import CITYSCAPES
 from seg_perception.perception.drivable import FREE, OCCUPIED, GroundTables
 from seg_perception.perception.fan import FanSpec
 from seg_perception.perception.roles import role_table
-from seg_perception.simulate import StreetScene
+from seg_perception.simulate import DISTORTIONS, StreetScene
 from seg_perception.types import CameraInfo, RegionOfInterest
 
-SIZE, FINE = (1280, 960), (2560, 1920)
+SIZE, FINE = (1280, 960), (2240, 1680)
 GRID, FAN = GridSpec((0.0, 17.0), (-15.0, 15.0), 0.1), FanSpec(math.radians(1.0), 30.0)
 CONTACT_M = 0.5
 ROLES = role_table(CITYSCAPES)
@@ -51,7 +51,7 @@ def check(total: GroundScore) -> None:
     assert total.error_px(95) <= 0.75
     assert total.error_m(95) <= 0.15
     # Where the last strip of road before range_max is thinner than a pixel, either answer is right.
-    assert total.rays > 1000 and total.disputed <= 0.03 * total.rays and total.overrun <= 0.01 * total.rays
+    assert total.rays > 1000 and total.disputed <= 0.015 * total.rays and total.overrun <= 0.003 * total.rays
 
 
 def test_a_score_sees_what_is_wrong() -> None:
@@ -91,13 +91,8 @@ def test_the_answer_moves_with_the_camera(scene: dict[str, float]) -> None:
 def test_lenses_and_an_ideal_camera_agree() -> None:
     """The same street through three lenses: what one calls free or occupied no other contradicts near by."""
     ideal = StreetScene(3, *FINE, kerb_m=0.0)
-    lenses = {
-        "plumb_bob": (-0.28, 0.09, 0.0005, -0.0003, -0.01),
-        "rational_polynomial": (0.35, 0.08, 0.0004, -0.0003, 0.01, 0.62, 0.12, 0.01),
-        "equidistant": (0.02, -0.01, 0.003, -0.001),
-    }
-    for model, d in lenses.items():
-        other, differences = StreetScene(3, *FINE, kerb_m=0.0, distortion_model=model, distortion=d), []
+    for model in sorted(set(DISTORTIONS) - {"none"}):
+        other, differences = StreetScene(3, *FINE, kerb_m=0.0, distortion_model=model), []
         for index in (30, 130):
             ranges = []
             for scene in (ideal, other):
