@@ -36,6 +36,7 @@ setup(
         "opencv-python-headless>=4.5",
         "PyYAML>=5.4",
         "rosbags>=0.10.8",
+        "scipy>=1.8",
     ],
     extras_require={
         "video": ["av>=10"],

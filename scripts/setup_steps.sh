@@ -155,14 +155,14 @@ install_training_beside_ros() {
 }
 
 require_ros_packages() {
-  if is_done ros-packages "$ROS_DISTRO"; then return; fi
-  local modules="numpy, cv2, yaml, launch, launch_ros, diagnostic_msgs.msg, geometry_msgs.msg, lifecycle_msgs.msg"
-  modules+=", nav_msgs.msg, rcl_interfaces.msg, sensor_msgs.msg, tf2_msgs.msg, vision_msgs.msg"
+  if is_done ros-packages "$ROS_DISTRO with SciPy"; then return; fi
+  local modules="numpy, cv2, scipy, yaml, launch, launch_ros, diagnostic_msgs.msg, geometry_msgs.msg, lifecycle_msgs.msg"
+  modules+=", nav_msgs.msg, rcl_interfaces.msg, sensor_msgs.msg, tf2_msgs.msg, vision_msgs.msg, visualization_msgs.msg"
   if ! "$environment/bin/python" -c "import $modules" 2>/dev/null; then
-    require_packages python3-numpy python3-opencv python3-yaml \
-      "ros-$ROS_DISTRO"-{launch-ros,diagnostic-msgs,geometry-msgs,nav-msgs,sensor-msgs,tf2-msgs,vision-msgs}
+    require_packages python3-numpy python3-opencv python3-scipy python3-yaml \
+      "ros-$ROS_DISTRO"-{launch-ros,diagnostic-msgs,geometry-msgs,nav-msgs,sensor-msgs,tf2-msgs,vision-msgs,visualization-msgs}
   fi
-  printf '%s' "$ROS_DISTRO" >"$stamps/ros-packages.done"
+  printf '%s' "$ROS_DISTRO with SciPy" >"$stamps/ros-packages.done"
 }
 
 # vision_msgs and tf2_msgs are not on PyPI: they are compiled into .venv.

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from seg_perception.objects import Objects, Obstacles
+
 __all__ = [
     "Boundary",
     "CameraInfo",
@@ -165,15 +167,32 @@ class Heads:
     Attributes:
         class_ids: uint8 `[h, w]`.
         confidence: uint8 `[h', w']`, 0 to 255, or None where the source has none.
+        centers: float32 `[h", w"]`, 0 to 1: how much the cell is the middle of a countable thing (Panoptic-DeepLab,
+            Cheng et al. 2020); None where the model does not say. Whatever a network answers may be in it, NaN too.
+        offsets: float32 `[2, h", w"]`: (rows, columns) from the cell's centre to the middle of the thing that it
+            belongs to, in cells of these very heads; None if and only if `centers` is.
+        instances: what a model says that finds whole things by itself; None for all others.
     """
 
     class_ids: np.ndarray
     confidence: np.ndarray | None = None
+    centers: np.ndarray | None = None
+    offsets: np.ndarray | None = None
+    instances: Objects | None = None
 
     def __post_init__(self) -> None:
         _check_map("class_ids", self.class_ids)
         if self.confidence is not None:
             _check_map("confidence", self.confidence)
+        if (self.centers is None) != (self.offsets is None):
+            raise ValueError("centers and offsets come together; give both or neither")
+        if self.centers is not None and self.offsets is not None:
+            pairs = (("centers", self.centers, 2), ("offsets", self.offsets, 3))
+            for name, array, dimensions in pairs:
+                if not (isinstance(array, np.ndarray) and array.dtype == np.float32 and array.ndim == dimensions):
+                    raise ValueError(f"{name} must be float32 with {dimensions} dimensions, got {array!r:.80}")
+            if self.offsets.shape != (2, *self.centers.shape) or not self.centers.size:
+                raise ValueError(f"offsets must be (2, *centers.shape), got {self.offsets.shape}, {self.centers.shape}")
 
 
 @dataclass(frozen=True)
@@ -276,6 +295,9 @@ class Perception:
         ground: what was asked in metres; None if nobody asked or it cannot be said.
         ground_problem: (reason, text) why it cannot be said; None if it can, or nobody asked.
         stage_ms: milliseconds of every stage, in order, `total` last.
+        panoptic: uint16 `[H, W]` at the mask's size: class × divisor + instance, 65535 = void; None if nobody asked.
+        objects: countable things, with `track_ids` and `boxes_px`; None if nobody asked.
+        obstacles: where they are; None if nobody asked or it cannot be said (then see `ground_problem`).
     """
 
     stamp_ns: int
@@ -288,3 +310,6 @@ class Perception:
     drivable_mask: np.ndarray | None = None
     ground: DrivableGround | None = None
     ground_problem: tuple[str, str] | None = None
+    panoptic: np.ndarray | None = None
+    objects: Objects | None = None
+    obstacles: Obstacles | None = None

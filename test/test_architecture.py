@@ -12,11 +12,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / "seg_perception"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROS = (
     "rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "vision_msgs", "diagnostic_msgs", "builtin_interfaces",
-    "geometry_msgs", "nav_msgs", "tf2_msgs",
+    "geometry_msgs", "nav_msgs", "tf2_msgs", "visualization_msgs",
 )  # fmt: skip
 LAYERS = [  # from the bottom up; a room may import from its own layer and below
     {"errors"},
-    {"labels", "latency", "files", "parameters"},
+    {"labels", "latency", "files", "parameters", "objects"},
     {"types", "config", "metrics"},
     {"geometry", "image_files", "messages", "model", "datasets"},
     {"images"},

@@ -31,6 +31,7 @@ PYTHON_PACKAGES = {
     "av": (None, "av"),
     "cv2": ("python3-opencv", "opencv-python-headless"),
     "numpy": ("python3-numpy", "numpy"),
+    "scipy": ("python3-scipy", "scipy"),
     "onnxruntime": ("python3-onnxruntime-pip", "onnxruntime"),
     "rosbags": ("python3-rosbags-pip", "rosbags"),
     "yaml": ("python3-yaml", "PyYAML"),
