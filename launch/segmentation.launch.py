@@ -76,7 +76,9 @@ def _segmentation(value: dict[str, str], profile: dict[str, str]) -> Node:
     )
 
 
-_SHOWN = ("mask", "overlay", "drivable/grid", "drivable/boundary")
+_SHOWN = (
+    "mask", "overlay", "panoptic", "drivable/grid", "drivable/boundary", "obstacles/markers", "obstacles/points"
+)  # fmt: skip
 """What config/segmentation.rviz has displays for."""
 
 

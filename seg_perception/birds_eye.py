@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from seg_perception.draw_obstacles import draw_obstacles
+from seg_perception.objects import Obstacles
 from seg_perception.types import Boundary, Grid
 from seg_perception.visualise import draw_line
 
@@ -70,12 +72,19 @@ class _View:
 
 
 def birds_eye(
-    grid: Grid, boundary: Boundary | None, ground_from_footprint: np.ndarray | None, height_px: int
+    grid: Grid,
+    boundary: Boundary | None,
+    ground_from_footprint: np.ndarray | None,
+    height_px: int,
+    obstacles: Obstacles | None = None,
+    track_ids: np.ndarray | None = None,
 ) -> np.ndarray:
     """A grid from above: green is free, yellow to drive on only in need, red occupied, grey unseen.
 
     Rings around the ground frame's origin give the distance; its axes x and y are red and green, the camera's foot is
-    a dot. The boundary is a white line where it is known, thin where the ground is free as far as was looked.
+    a dot. The boundary is a white line where it is known, thin where the ground is free as far as was looked. Obstacles
+    are brackets of their width with a 95 % ellipse, an arrow as long as their way in a second (hollow and dashed:
+    relative to the vehicle) and their track id, in the colours that `draw_objects` gives them.
 
     Args:
         grid: to draw.
@@ -83,6 +92,8 @@ def birds_eye(
         ground_from_footprint: float64 `[4, 4]`, the boundary's frame in the grid's; None is not known, and then there
             is no boundary either.
         height_px: of the picture, 32 or more; the width follows from the grid's shape.
+        obstacles: to draw over all that, if there are any; in the grid's frame.
+        track_ids: int64 `[m]`, of the obstacles' rows; None: no numbers.
 
     Returns:
         RGB uint8 `[height_px, W, 3]`.
@@ -100,6 +111,8 @@ def birds_eye(
             _draw_boundary(picture, boundary, ground_from_footprint, view)
         _draw_foot(picture, ground_from_footprint, view)
     _draw_axes(picture, view)
+    if obstacles is not None and len(obstacles):
+        draw_obstacles(picture, obstacles, track_ids, view.pixels)
     return picture
 
 

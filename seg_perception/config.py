@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seg_perception.errors import BackendNotBuiltError, ConfigError
-from seg_perception.parameters import ParameterSpec, param, specs_of
+from seg_perception.parameters import ParameterSpec, numbers_by_class, param, specs_of
 
 __all__ = [
     "BACKENDS",
@@ -97,6 +97,19 @@ class CameraConfig:
         minimum=-6.3,
         maximum=6.3,
     )
+    position_sigma_m: tuple[float, ...] = param(
+        (0.02, 0.02, 0.02),
+        "How well the camera's x, y, z in ground_frame are known: one standard deviation, metres. Goes into the "
+        "covariance of ~/obstacles.",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    rotation_sigma_rad: tuple[float, ...] = param(
+        (0.005, 0.005, 0.005),
+        "The same of its roll, pitch, yaw, radians: what a suspension does to the pitch belongs in here.",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
     def __post_init__(self) -> None:
         if not _CAMERA_NAME.fullmatch(self.name):
@@ -110,7 +123,8 @@ class CameraConfig:
             raise ConfigError(
                 f"{self.name}.mask_size: expected [width, height], both above 0 or both 0, got {list(self.mask_size)}"
             )
-        for name, values in (("position_m", self.position_m), ("rotation_rpy_rad", self.rotation_rpy_rad)):
+        for name in ("position_m", "rotation_rpy_rad", "position_sigma_m", "rotation_sigma_rad"):
+            values = getattr(self, name)
             if len(values) != 3:
                 raise ConfigError(f"{self.name}.{name}: expected three numbers, got {list(values)}")
 
@@ -172,6 +186,9 @@ class PipelineConfig:
     overlay_opacity: float = param(0.5, "Share of the class colour in the overlay, 0 to 1.", minimum=0.0, maximum=1.0)
     overlay_boundary: bool = param(
         True, "Draw into the overlay where drivable ground ends, when calibration and pose are known."
+    )
+    overlay_objects: bool = param(
+        True, "Draw objects into the overlay: outline, class, track id, and distance when it is known."
     )
     jpeg_quality: int = param(80, "JPEG quality of ~/overlay/compressed.", minimum=1, maximum=100)
     png_level: int = param(1, "zlib level of ~/mask/compressed, 0 to 9; it is lossless always.", minimum=0, maximum=9)
@@ -245,6 +262,43 @@ class PipelineConfig:
     boundary_step_deg: float = param(
         0.5, "Angle between two ranges of ~/drivable/boundary, degrees.", minimum=0.1, maximum=5.0
     )
+    object_min_area_px: float = param(
+        40.0,
+        "Smaller objects are left out, pixels of the model's input (of the mask, with backend: replayed).",
+        minimum=0.0,
+        maximum=1e9,
+    )
+    object_min_areas: tuple[str, ...] = param(
+        ("",), 'The same for single classes, as class:pixels: ["person:25", "bus:200"]; [""] is none.'
+    )
+    object_min_score: float = param(
+        0.3, "Objects of which the model is less sure are left out, 0 to 1.", minimum=0.0, maximum=1.0
+    )
+    object_min_scores: tuple[str, ...] = param(
+        ("",), 'The same for single classes, as class:score: ["person:0.2"]; [""] is none.'
+    )
+    panoptic_divisor: int = param(
+        1000,
+        "~/panoptic is class x divisor + instance; at most divisor - 1 objects in a frame.",
+        minimum=2,
+        maximum=65535,
+        read_only=True,
+    )
+    track_memory_s: float = param(
+        1.0, "How long an object that is out of sight keeps its track id, seconds.", minimum=0.0, maximum=60.0
+    )
+    odom_frame: str = param(
+        "odom",
+        "Frame that does not move with the vehicle (REP 105). With it on /tf, velocities in ~/obstacles/points are over "
+        "ground; without it, or with an empty name, they are relative to the vehicle, and say so.",
+    )
+    contact_sigma_px: float = param(
+        0.5,
+        "How well it is known where an object meets the ground, besides the size of the model's cells: one standard "
+        "deviation, camera pixels.",
+        minimum=0.0,
+        maximum=100.0,
+    )
     camera_configs: tuple[CameraConfig, ...] = (CameraConfig(),)
 
     def __post_init__(self) -> None:
@@ -262,7 +316,14 @@ class PipelineConfig:
         for name, extent in (("grid_x_m", self.grid_x_m), ("grid_y_m", self.grid_y_m)):
             if len(extent) != 2 or not extent[0] < extent[1]:
                 raise ConfigError(f"{name}: expected [low, high], low below high, got {list(extent)}")
+        numbers_by_class("object_min_areas", self.object_min_areas, math.inf)
+        numbers_by_class("object_min_scores", self.object_min_scores, 1.0)
         object.__setattr__(self, "ground_frame", self.ground_frame.lstrip("/"))
+        object.__setattr__(self, "odom_frame", self.odom_frame.lstrip("/"))
+        if len(self.odom_frame) > _LONGEST_FRAME or self.odom_frame == self.ground_frame:
+            raise ConfigError(
+                f"odom_frame: expected a frame such as odom, other than ground_frame, got {self.odom_frame!r}"
+            )
         if not 0 < len(self.ground_frame) <= _LONGEST_FRAME:
             raise ConfigError(f"ground_frame: expected a frame such as base_footprint, got {self.ground_frame!r}")
         for camera in self.camera_configs:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from seg_perception import images
 from seg_perception.bag import Bag, RosbagsKit
-from seg_perception.bag.transforms import BagTransforms
-from seg_perception.birds_eye import GRID_COLOURS, birds_eye
-from seg_perception.errors import TransformError
-from seg_perception.geometry.transform_buffer import TransformBuffer
+from seg_perception.birds_eye import GRID_COLOURS
 from seg_perception.labels import LabelSet
 from seg_perception.messages import IMAGE, stamp_ns_of
+from seg_perception.recorded_ground import RecordedGround
 from seg_perception.sources import Source
-from seg_perception.types import Boundary, Frame, Grid
+from seg_perception.types import Frame
 from seg_perception.video import VideoWriter
 from seg_perception.visualise import beside, contact_sheet, legend, swatches
 
@@ -27,8 +23,6 @@ __all__ = ["camera_times", "read_diagnostics", "write_contact_sheet", "write_vid
 
 _SHEET_PAIRS = 8
 _PAPER = (206, 208, 212)
-_LATE_S = 1.0
-"""A recorder may write the transform of a boundary so much after it."""
 
 
 def read_diagnostics(bag: Path) -> dict[str, dict[str, str]]:
@@ -55,8 +49,8 @@ def camera_times(diagnostics: Mapping[str, Mapping[str, str]]) -> dict[str, tupl
 def write_video(
     bag: Path, topic: str, labels: LabelSet, path: Path, rate_hz: float, progress: Callable[[int], None]
 ) -> int:
-    """An H.264 video of the recorded overlays, with the ground from above beside them if there is a grid, above a
-    legend; returns the number of frames.
+    """An H.264 video of the recorded overlays, with the ground and what stands on it from above beside them if there
+    is a grid, above a legend; returns the number of frames.
     """
     writer: VideoWriter | None = None
     strip = np.zeros((0, 0, 3), np.uint8)
@@ -93,80 +87,11 @@ def _legend(labels: LabelSet, overlay_width: int, width: int) -> np.ndarray:
 def _recorded(bag: Path, topic: str) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
     """Stamp, overlay RGB uint8 `[H, W, 3]` and the ground from above `[H, W', 3]`, None if there is no grid."""
     with Bag(bag) as recorded:
-        ground = _Ground(recorded, topic.rpartition("/")[0])
+        ground = RecordedGround(recorded, topic.rpartition("/")[0])
         for message in recorded.messages([topic]):
             picture = RosbagsKit().deserialize(message.data, IMAGE)
             stamp_ns, height = stamp_ns_of(picture), int(picture.height)
             yield stamp_ns, picture.data.reshape(height, picture.width, 3), ground.picture(stamp_ns, height)
-
-
-class _InStep:
-    """The messages of one topic, asked for by stamp, in rising order."""
-
-    def __init__(self, bag: Bag, topic: str) -> None:
-        self._kit = RosbagsKit()
-        self._messages = iter(bag.messages([topic]))
-        self._stamp_ns = -1
-        self.latest: Any = None
-        self.log_ns = 0
-
-    def at(self, stamp_ns: int) -> Any:
-        """The message with this stamp, or None; `latest` is then one before or after it, if there is any."""
-        while self._stamp_ns < stamp_ns and (raw := next(self._messages, None)) is not None:
-            self.latest, self.log_ns = self._kit.deserialize(raw.data, raw.connection.type_name), raw.log_ns
-            self._stamp_ns = stamp_ns_of(self.latest)
-        return self.latest if self._stamp_ns == stamp_ns else None
-
-
-class _Ground:
-    """Recorded grids and boundaries as pictures.
-
-    Args:
-        bag: open.
-        prefix: of the node's topics, `/segmentation`.
-    """
-
-    def __init__(self, bag: Bag, prefix: str) -> None:
-        self._grids = _InStep(bag, f"{prefix}/drivable/grid")
-        self._boundaries = _InStep(bag, f"{prefix}/drivable/boundary")
-        self._transforms = TransformBuffer()
-        self._heard = BagTransforms(bag, RosbagsKit(), self._transforms, _LATE_S)
-
-    def picture(self, stamp_ns: int, height_px: int) -> np.ndarray | None:
-        """The ground at that stamp, RGB uint8 `[height_px, W, 3]`; unseen where it has no grid; None if none has."""
-        message, scan = self._grids.at(stamp_ns), self._boundaries.at(stamp_ns)
-        if self._grids.latest is None:
-            return None
-        grid = _grid_of(self._grids.latest)
-        if message is None:
-            unseen = replace(grid, values=np.full_like(grid.values, -1))
-            return birds_eye(unseen, None, None, height_px)
-        pose = None if scan is None else self._pose(message.header.frame_id, scan)
-        return birds_eye(grid, None if scan is None else _boundary_of(scan), pose, height_px)
-
-    def _pose(self, ground_frame: str, scan: Any) -> np.ndarray | None:
-        """Of the boundary's frame, if the bag says where that is."""
-        self._heard.advance(self._boundaries.log_ns)
-        try:
-            return self._transforms.lookup(ground_frame, scan.header.frame_id, stamp_ns_of(scan))
-        except TransformError:
-            return None
-
-
-def _grid_of(message: Any) -> Grid:
-    info = message.info
-    values = np.asarray(message.data, np.int8).reshape(info.height, info.width)
-    return Grid(values, info.origin.position.x, info.origin.position.y, info.origin.position.z, float(info.resolution))
-
-
-def _boundary_of(message: Any) -> Boundary:
-    return Boundary(
-        bearing_min_rad=float(message.angle_min),
-        bearing_step_rad=float(message.angle_increment),
-        range_min_m=float(message.range_min),
-        range_max_m=float(message.range_max),
-        ranges_m=np.asarray(message.ranges, np.float64),
-    )
 
 
 def write_contact_sheet(bag: Path, topic: str, source: Source, stamps: Path, path: Path) -> int:

@@ -78,6 +78,10 @@ def _axis(used: tuple[int, int], filled: tuple[int, int], model: int, cells: int
     return Axis(scale, low + (0.5 - used[0]) * scale, low, low + filled[1] * per_model, cells)
 
 
+def _axes(onto: ClassMap) -> tuple[Axis, Axis]:
+    return onto.rows, onto.columns
+
+
 class Fit:
     """One camera size, one model size and one output size.
 
@@ -98,8 +102,8 @@ class Fit:
     ) -> None:
         self.camera_hw, self.model_hw, self.output_hw = camera_hw, model_hw, output_hw
         # Without a model's input the answer covers the camera's image: a model of the camera's own size.
-        self._seen_hw = model_hw or camera_hw
-        self.used, self.filled = windows(camera_hw, self._seen_hw, mode if model_hw else "stretch", anchor)
+        self.seen_hw = model_hw or camera_hw
+        self.used, self.filled = windows(camera_hw, self.seen_hw, mode if model_hw else "stretch", anchor)
         shrink = max(self.used.width / self.filled.width, self.used.height / self.filled.height)
         self._interpolation = cv2.INTER_AREA if shrink >= _AREA_FROM else cv2.INTER_LINEAR
         self._padded: np.ndarray | None = None
@@ -135,17 +139,56 @@ class Fit:
         """The model's map at the output's size by nearest neighbour; `outside` where the model saw nothing."""
         return self._spread(answer, self.output_hw, outside)
 
-    def at_camera_size(self, answer: np.ndarray) -> np.ndarray:
+    def at_camera_size(self, answer: np.ndarray, outside: int = VOID_ID) -> np.ndarray:
         """The same at the camera's own size."""
-        return self._spread(answer, self.camera_hw, VOID_ID)
+        return self._spread(answer, self.camera_hw, outside)
 
     def class_map(self, cells_hw: tuple[int, int]) -> ClassMap:
         """How the camera's pixels, their centres at integers, fall on a map of the model's."""
         used, filled = self.used, self.filled
         return ClassMap(
-            rows=_axis((used.y, used.height), (filled.y, filled.height), self._seen_hw[0], cells_hw[0]),
-            columns=_axis((used.x, used.width), (filled.x, filled.width), self._seen_hw[1], cells_hw[1]),
+            rows=_axis((used.y, used.height), (filled.y, filled.height), self.seen_hw[0], cells_hw[0]),
+            columns=_axis((used.x, used.width), (filled.x, filled.width), self.seen_hw[1], cells_hw[1]),
         )
+
+    def without_margins(self, class_ids: np.ndarray) -> np.ndarray:
+        """The model's class map with void where `pad` put margins; the very array where there are none."""
+        if (self.filled.height, self.filled.width) == self.seen_hw:
+            return class_ids
+        rows, columns = (
+            np.flatnonzero((np.arange(axis.cells) + 0.5 > axis.low) & (np.arange(axis.cells) + 0.5 < axis.high))
+            for axis in _axes(self.class_map((class_ids.shape[0], class_ids.shape[1])))
+        )
+        if not (rows.size and columns.size):
+            return np.full_like(class_ids, VOID_ID)
+        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        cut = np.full_like(class_ids, VOID_ID)
+        cut[part] = class_ids[part]
+        return cut
+
+    def boxes_px(self, boxes: np.ndarray, cells_hw: tuple[int, int]) -> np.ndarray:
+        """Boxes on a map of the model's as boxes on the camera's image: just around the pixels that show those cells.
+
+        Args:
+            boxes: int `[n, 4]`, (x begin, y begin, x end, y end) in cells, ends excluded.
+            cells_hw: size of the map.
+
+        Returns:
+            float64 `[n, 4]`, (x min, y min, x max, y max): edges of pixels, whose centres are at integers. What is
+            thinner than a pixel has the width that it has.
+        """
+        rows, columns, _ = self._known_table(cells_hw, self.camera_hw)
+        out = np.empty((len(boxes), 4))
+        both = _axes(self.class_map(cells_hw))
+        for first, table, axis in ((0, columns, both[1]), (1, rows, both[0])):
+            seen = np.flatnonzero(table >= 0)
+            start = int(seen[0]) if seen.size else 0
+            edges = boxes[:, first::2]
+            pixels = start + np.searchsorted(table[seen], edges)
+            exact = np.clip((edges - axis.offset) / axis.scale, start - 0.5, start + len(seen) - 0.5)
+            thin = pixels[:, :1] == pixels[:, 1:]
+            out[:, first::2] = np.where(thin, exact, pixels - 0.5)
+        return out
 
     def scaled_camera(self, camera: CameraInfo | None) -> CameraInfo | None:
         """The calibration that belongs to the masks; None where they have the camera's own size."""
@@ -154,10 +197,7 @@ class Fit:
         return camera.scaled(width=self.output_hw[1], height=self.output_hw[0])
 
     def _spread(self, answer: np.ndarray, out_hw: tuple[int, int], outside: int) -> np.ndarray:
-        key = (answer.shape[:2], out_hw)
-        if key not in self._tables:
-            self._tables[key] = self._table(*key)
-        rows, columns, complete = self._tables[key]
+        rows, columns, complete = self._known_table(answer.shape[:2], out_hw)
         if answer.shape == out_hw and complete and self.model_hw is None:
             return answer
         # Columns first, on the few rows that there are; then whole rows are copied.
@@ -167,17 +207,23 @@ class Fit:
             out[:, columns < 0] = outside
         return out
 
+    def _known_table(self, cells_hw: tuple[int, int], out_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, bool]:
+        key = (cells_hw, out_hw)
+        if key not in self._tables:
+            self._tables[key] = self._table(*key)
+        return self._tables[key]
+
     def _table(self, cells_hw: tuple[int, int], out_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, bool]:
         used, filled = self.used, self.filled
         rows = _cells(
             out_hw[0],
             self.camera_hw[0],
             (used.y, used.height),
-            self._seen_hw[0],
+            self.seen_hw[0],
             (filled.y, filled.height),
             cells_hw[0],
         )
         columns = _cells(
-            out_hw[1], self.camera_hw[1], (used.x, used.width), self._seen_hw[1], (filled.x, filled.width), cells_hw[1]
+            out_hw[1], self.camera_hw[1], (used.x, used.width), self.seen_hw[1], (filled.x, filled.width), cells_hw[1]
         )
         return rows, columns, bool((rows >= 0).all() and (columns >= 0).all())

@@ -55,6 +55,7 @@ class FrameCounts:
         late: published, but older than the deadline.
         idle: not looked at, because nobody listened to any result.
         unlocated: published, but without what was asked in metres, by reason.
+        things: what became of the things in all frames: `kept`, and by why others were not.
     """
 
     received: int
@@ -64,6 +65,7 @@ class FrameCounts:
     late: int
     idle: int = 0
     unlocated: Mapping[str, int] = field(default_factory=dict)
+    things: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed_total(self) -> int:
@@ -84,6 +86,7 @@ class LatencyMonitor:
         self._received = self._published = self._dropped = self._late = self._idle = 0
         self._failed: Counter[str] = Counter()
         self._unlocated: Counter[str] = Counter()
+        self._things: Counter[str] = Counter()
 
     def received(self) -> None:
         with self._lock:
@@ -105,6 +108,11 @@ class LatencyMonitor:
         with self._lock:
             self._unlocated[reason] += 1
 
+    def things(self, counts: Mapping[str, int]) -> None:
+        """What became of the things in one frame."""
+        with self._lock:
+            self._things.update(counts)
+
     def published(self, stage_ms: Mapping[str, float], age_ms: float, deadline_ms: float = 0.0) -> None:
         """A frame went out: its stage times, and how old its stamp was then, milliseconds."""
         with self._lock:
@@ -123,6 +131,7 @@ class LatencyMonitor:
                 self._late,
                 self._idle,
                 dict(self._unlocated),
+                dict(self._things),
             )
 
     def percentiles(self) -> dict[str, tuple[float, float, float]]:

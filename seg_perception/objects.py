@@ -80,6 +80,7 @@ class Obstacles:
         without_contact: how many objects of the frame have no contact in view and are not here.
         velocities_mps: float64 `[m, 2]`, along the ground frame's axes; NaN as long as it is not known.
         is_relative: the velocities are relative to the vehicle, not to the ground: nobody says how the vehicle moves.
+        heading_rad: the camera's, in the ground frame, counter-clockwise from x: where a bearing of 0 points.
     """
 
     frame_id: str
@@ -96,6 +97,7 @@ class Obstacles:
     without_contact: int
     velocities_mps: np.ndarray
     is_relative: bool = True
+    heading_rad: float = 0.0
 
     def __post_init__(self) -> None:
         m, k = len(self.rows), len(self.contact_rows)

@@ -20,15 +20,24 @@ from seg_perception.geometry.transforms import Transform, transform_of_matrix
 from seg_perception.messages import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
+    DETECTION_2D_ARRAY,
+    DETECTION_3D_ARRAY,
     IMAGE,
     LASER_SCAN,
+    MARKER_ARRAY,
     OCCUPANCY_GRID,
+    POINT_CLOUD,
     MessageKit,
     camera_info_message,
     compressed_message,
+    detections_message,
     image_message,
     laser_scan_message,
+    markers_message,
+    obstacle_points_message,
+    obstacles_message,
     occupancy_grid_message,
+    panoptic_message,
 )
 from seg_perception.pipeline import Wanted
 from seg_perception.types import Perception
@@ -167,6 +176,35 @@ def _boundary(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
     return laser_scan_message(kit, seen.stamp_ns, seen.ground.footprint_frame_id, seen.ground.boundary)
 
 
+def _panoptic(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    return None if seen.panoptic is None else panoptic_message(kit, seen.stamp_ns, seen.frame_id, seen.panoptic)
+
+
+def _detections(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    """Empty where nothing is seen: a consumer must be told."""
+    if seen.objects is None or seen.objects.boxes_px is None or seen.labels is None:
+        return None
+    return detections_message(kit, seen.stamp_ns, seen.frame_id, seen.objects, seen.labels)
+
+
+def _obstacles(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    if seen.obstacles is None or seen.objects is None or seen.labels is None:
+        return None
+    return obstacles_message(kit, seen.stamp_ns, seen.obstacles, seen.objects, seen.labels)
+
+
+def _obstacle_points(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    if seen.obstacles is None or seen.objects is None:
+        return None
+    return obstacle_points_message(kit, seen.stamp_ns, seen.obstacles, seen.objects)
+
+
+def _obstacle_markers(kit: MessageKit, seen: Perception, config: PipelineConfig) -> Any:
+    if seen.obstacles is None or seen.objects is None or seen.labels is None:
+        return None
+    return markers_message(kit, seen.stamp_ns, seen.obstacles, seen.objects, seen.labels)
+
+
 def _footprint(seen: Perception) -> list[Transform]:
     ground = seen.ground
     if ground is None:
@@ -186,6 +224,11 @@ OUTPUTS: tuple[Output, ...] = (
     Output("drivable/mask", IMAGE, "drivable_mask", _drivable_mask),
     Output("drivable/grid", OCCUPANCY_GRID, "grid", _grid),
     Output("drivable/boundary", LASER_SCAN, "boundary", _boundary, _footprint),
+    Output("panoptic", IMAGE, "panoptic", _panoptic),
+    Output("detections", DETECTION_2D_ARRAY, "detections", _detections),
+    Output("obstacles", DETECTION_3D_ARRAY, "obstacles", _obstacles),
+    Output("obstacles/points", POINT_CLOUD, "obstacles", _obstacle_points),
+    Output("obstacles/markers", MARKER_ARRAY, "obstacles", _obstacle_markers),
 )
 """Filled by every frame, in the order of publication."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from seg_perception.errors import ConfigError
 
-__all__ = ["ParameterSpec", "param", "specs_of"]
+__all__ = ["ParameterSpec", "numbers_by_class", "param", "specs_of"]
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,29 @@ def specs_of(cls: type, prefix: str = "") -> Iterator[ParameterSpec]:
     for f in dataclasses.fields(cls):
         if "description" in f.metadata:
             yield ParameterSpec(prefix + f.name, f.default, **f.metadata)
+
+
+def numbers_by_class(parameter: str, entries: Sequence[str], maximum: float) -> dict[str, float]:
+    """What a list such as `["person:25", "bus:200"]` says; empty entries say nothing.
+
+    Args:
+        parameter: its name, for people.
+        maximum: of the numbers, which begin at 0.
+
+    Raises:
+        ConfigError: an entry is no `class:number`, the number is out of range, or a class comes twice.
+    """
+    numbers: dict[str, float] = {}
+    for entry in filter(None, entries):
+        name, _, text = entry.rpartition(":")
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not name or not 0 <= number <= maximum or math.isinf(number):
+            limit = f" to {maximum:g}" if math.isfinite(maximum) else ""
+            raise ConfigError(f"{parameter}: expected class:number, the number from 0{limit}, got {entry!r}")
+        if name in numbers:
+            raise ConfigError(f"{parameter}: {name!r} is in it twice; name it once")
+        numbers[name] = number
+    return numbers

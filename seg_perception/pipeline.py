@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,16 @@ import numpy as np
 from seg_perception import images
 from seg_perception.backends import Backend, open_backend
 from seg_perception.config import CameraConfig, PipelineConfig
+from seg_perception.draw_objects import draw_objects
+from seg_perception.encounters import Encounters, ThingRules
 from seg_perception.errors import GeometryError
 from seg_perception.fit import Fit
+from seg_perception.geometry.ground import GroundCamera
 from seg_perception.geometry.transform_buffer import TransformBuffer
+from seg_perception.images import DecodedImage
 from seg_perception.labels import LabelSet
 from seg_perception.latency import StageClock
+from seg_perception.objects import Objects, Obstacles
 from seg_perception.perception.drivable import drivable_mask
 from seg_perception.perception.roles import role_table
 from seg_perception.surroundings import Surroundings
@@ -33,19 +39,66 @@ class Wanted:
     drivable_mask: bool = False
     grid: bool = False
     boundary: bool = False
+    panoptic: bool = False
+    detections: bool = False
+    obstacles: bool = False
 
     @property
     def drivable(self) -> bool:
         """Is anything asked about where to drive?"""
-        return self.drivable_mask or self.in_metres
+        return self.drivable_mask or self.grid or self.boundary
 
     @property
     def in_metres(self) -> bool:
         """Is anything asked for which the camera's place must be known?"""
-        return self.grid or self.boundary
+        return self.grid or self.boundary or self.obstacles
+
+    @property
+    def objects(self) -> bool:
+        """Is anything asked about countable things?"""
+        return self.panoptic or self.detections or self.obstacles
 
     def __bool__(self) -> bool:
-        return any((self.mask, self.confidence, self.overlay, self.drivable_mask, self.grid, self.boundary))
+        return any(dataclasses.astuple(self))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One frame on its way, and what was settled before."""
+
+    frame: Frame
+    image: DecodedImage
+    fit: Fit
+    config: PipelineConfig
+    camera: CameraConfig
+    roles: np.ndarray
+    rules: ThingRules
+    wanted: Wanted
+
+    @property
+    def draws_boundary(self) -> bool:
+        return self.wanted.overlay and self.config.overlay_boundary
+
+    @property
+    def draws_objects(self) -> bool:
+        return self.wanted.overlay and self.config.overlay_objects
+
+    @property
+    def asks_ground(self) -> bool:
+        return self.wanted.grid or self.wanted.boundary or self.draws_boundary
+
+    @property
+    def asks_tracks(self) -> bool:
+        return self.wanted.detections or self.wanted.obstacles or self.draws_objects
+
+    @property
+    def asks_objects(self) -> bool:
+        return self.wanted.objects or self.draws_objects
+
+    @property
+    def wait_s(self) -> float:
+        """For transforms: who draws a picture alone does not wait."""
+        return self.config.tf_wait_ms / 1e3 if self.wanted.in_metres else 0.0
 
 
 class Pipeline:
@@ -70,6 +123,7 @@ class Pipeline:
         self.transforms = TransformBuffer()
         self._fits: dict[tuple[object, ...], Fit] = {}
         self._surroundings = {name: Surroundings(self.transforms) for name in config.cameras}
+        self._encounters = {name: Encounters() for name in config.cameras}
 
     @property
     def labels(self) -> LabelSet:
@@ -80,7 +134,8 @@ class Pipeline:
         """Use another configuration from the next frame on; what is fixed at start is not looked at again.
 
         Raises:
-            ConfigError: a class is regrouped that the model does not have; the old configuration stays.
+            ConfigError: a class is named that the model does not have, or its ids overflow with `panoptic_divisor`;
+                the old configuration stays.
         """
         regrouped = {
             "drivable": config.drivable_classes,
@@ -88,8 +143,9 @@ class Pipeline:
             "obstacle": config.obstacle_classes,
             "ignored": config.ignored_classes,
         }
+        roles = role_table(self.labels, regrouped)
         # One attribute, since another thread reads it.
-        self._settings = (config, role_table(self.labels, regrouped))
+        self._settings = (config, roles, ThingRules.of(self.labels, config, roles))
 
     @property
     def config(self) -> PipelineConfig:
@@ -110,13 +166,15 @@ class Pipeline:
             FrameError: this image cannot be used; the next one may.
             BackendError: the engine failed.
         """
-        config, roles = self._settings
+        config, roles, rules = self._settings
         clock = StageClock()
         image = images.decode(frame.image, max_pixels=int(config.max_image_mpx * 1e6))
         clock.lap("decode")
         settings = self._camera(config, camera)
         fit = self._fit(image.pixels.shape[:2], settings)
-        class_ids = confidence = painted = drivable = ground = problem = None
+        look = _Look(frame, image, fit, config, settings, roles, rules, wanted)
+        class_ids = confidence = painted = drivable = panoptic = None
+        ground = objects = obstacles = problem = None
         if wanted:
             tensor = fit.to_model(image)
             clock.lap("resize")
@@ -126,17 +184,23 @@ class Pipeline:
             if wanted.confidence and heads.confidence is not None:
                 confidence = fit.to_camera(heads.confidence, outside=0)
             clock.lap("masks")
-            ground, problem = self._ground(frame, heads, fit, config, roles, settings, wanted)
+            place, problem = self._place(look)
+            if look.asks_ground and place is not None:
+                ground = self._ground(look, heads, place)
             if wanted.drivable_mask and class_ids is not None:
                 drivable = drivable_mask(class_ids, roles)
             if wanted.drivable:
                 clock.lap("drivable")
+            if look.asks_objects:
+                objects = rules.find(heads, fit)
+                if wanted.panoptic:
+                    panoptic = rules.panoptic(heads, objects, fit)
+                clock.lap("panoptic")
+            if objects is not None and look.asks_tracks:
+                objects, obstacles = self._encounter(look, heads, objects, place)
+                clock.lap("obstacles")
             if wanted.overlay:
-                full = class_ids if fit.output_hw == fit.camera_hw else None
-                full = fit.at_camera_size(heads.class_ids) if full is None else full
-                painted = overlay(image, full, self.labels.palette, config.overlay_opacity)
-                if ground is not None and ground.boundary_px is not None:
-                    painted = draw_boundary(painted, ground.boundary_px)
+                painted = self._overlay(look, heads, class_ids, ground, objects, obstacles)
                 clock.lap("overlay")
         return Perception(
             stamp_ns=frame.stamp_ns,
@@ -148,33 +212,63 @@ class Pipeline:
             drivable_mask=drivable,
             ground=ground,
             ground_problem=problem,
+            panoptic=panoptic,
+            objects=objects,
+            obstacles=obstacles if wanted.obstacles else None,
+            labels=self.labels,
             stage_ms=clock.stop(),
         )
 
-    def _ground(
-        self,
-        frame: Frame,
-        heads: Heads,
-        fit: Fit,
-        config: PipelineConfig,
-        roles: np.ndarray,
-        camera: CameraConfig,
-        wanted: Wanted,
-    ) -> tuple[DrivableGround | None, tuple[str, str] | None]:
-        """What is asked in metres, or why it cannot be said; the masks do not suffer from it.
+    def _place(self, look: _Look) -> tuple[GroundCamera | None, tuple[str, str] | None]:
+        """Where the camera is, or why that cannot be said; the masks do not suffer from it.
 
         The overlay takes what can be had without waiting, and does not complain.
         """
-        drawn = wanted.overlay and config.overlay_boundary
-        if not (wanted.in_metres or drawn):
+        if not (look.wanted.in_metres or look.draws_boundary or look.draws_objects):
             return None, None
-        wait_s = config.tf_wait_ms / 1e3 if wanted.in_metres else 0.0
-        asked = wanted.grid, wanted.boundary or drawn
         try:
-            surroundings = self._surroundings[camera.name]
-            return surroundings.see(frame, heads.class_ids, fit, roles, config, camera, *asked, wait_s, drawn), None
+            surroundings = self._surroundings[look.camera.name]
+            return surroundings.locate(look.frame, look.fit, look.config, look.camera, look.wait_s), None
         except GeometryError as exc:
-            return None, (exc.reason, str(exc)) if wanted.in_metres else None
+            return None, (exc.reason, str(exc)) if look.wanted.in_metres else None
+
+    def _ground(self, look: _Look, heads: Heads, place: GroundCamera) -> DrivableGround:
+        surroundings, wanted, drawn = self._surroundings[look.camera.name], look.wanted, look.draws_boundary
+        return surroundings.see(
+            place, look.frame.stamp_ns, heads.class_ids, look.fit, look.roles, look.config, look.camera,
+            grid=wanted.grid, boundary=wanted.boundary or drawn, for_picture=drawn,
+        )  # fmt: skip
+
+    def _encounter(
+        self, look: _Look, heads: Heads, objects: Objects, place: GroundCamera | None
+    ) -> tuple[Objects, Obstacles | None]:
+        """The same objects with their track ids, and where they are."""
+        encounters, obstacles, odometry = self._encounters[look.camera.name], None, None
+        if place is not None and (look.wanted.obstacles or look.draws_objects):
+            args = (look.rules, place, look.fit, look.config, look.camera)
+            obstacles = encounters.locate(objects, heads.class_ids, *args)
+            odometry = self._surroundings[look.camera.name].odometry(look.frame, look.config, look.wait_s)
+        return encounters.follow(look.frame, objects, obstacles, odometry, look.fit, look.config)
+
+    def _overlay(
+        self,
+        look: _Look,
+        heads: Heads,
+        class_ids: np.ndarray | None,
+        ground: DrivableGround | None,
+        objects: Objects | None,
+        obstacles: Obstacles | None,
+    ) -> np.ndarray:
+        fit = look.fit
+        full = class_ids if fit.output_hw == fit.camera_hw else None
+        full = fit.at_camera_size(heads.class_ids) if full is None else full
+        painted = overlay(look.image, full, self.labels.palette, look.config.overlay_opacity)
+        if ground is not None and ground.boundary_px is not None:
+            painted = draw_boundary(painted, ground.boundary_px)
+        if objects is not None and look.draws_objects:
+            instances = fit.at_camera_size(objects.instance_map, outside=0)
+            painted = draw_objects(painted, objects, obstacles, self.labels, instances)
+        return painted
 
     @staticmethod
     def _camera(config: PipelineConfig, name: str) -> CameraConfig:

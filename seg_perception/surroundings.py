@@ -35,13 +35,53 @@ class Surroundings:
     def __init__(self, transforms: TransformBuffer) -> None:
         self._transforms = transforms
         self._camera: tuple[tuple[object, ...], CameraModel] | None = None
+        self._place: GroundCamera | None = None
         self._tables: tuple[tuple[object, ...], GroundTables] | None = None
         self._smoother: tuple[tuple[object, ...], GridSmoother] | None = None
         self._in_vain = 0
 
+    def locate(
+        self, frame: Frame, fit: Fit, config: PipelineConfig, camera: CameraConfig, wait_s: float
+    ) -> GroundCamera:
+        """The camera at its place over the ground; the very same object as long as it does not move.
+
+        Args:
+            fit: how the image met the model.
+            wait_s: for the transform at the image's stamp.
+
+        Raises:
+            GeometryError: calibration or pose are missing or make no sense; the reason names which.
+        """
+        model = self._model(frame.camera, fit.camera_hw, camera.rectified)
+        pose = self._pose(frame, config, camera, wait_s)
+        place = self._place
+        known = place is not None and place.camera is model and place.ground_z_m == config.ground_height_m
+        if place is None or not known or not np.array_equal(place.pose, pose):
+            self._place = place = GroundCamera(model, pose, config.ground_height_m)
+        return place
+
+    def odometry(self, frame: Frame, config: PipelineConfig, wait_s: float) -> np.ndarray | None:
+        """odom_from_ground at the frame's stamp, float64 `[4, 4]`; None if nobody says.
+
+        Who has never heard of the odometry frame does not wait for it.
+        """
+        if not config.odom_frame:
+            return None
+        names = config.odom_frame, config.ground_frame
+        try:
+            return self._transforms.lookup(*names, frame.stamp_ns)
+        except TransformError as exc:
+            if exc.reason != "extrapolation_future" or not wait_s:
+                return None
+        try:
+            return self._transforms.wait(*names, frame.stamp_ns, timeout_s=wait_s)
+        except TransformError:
+            return None
+
     def see(
         self,
-        frame: Frame,
+        place: GroundCamera,
+        stamp_ns: int,
         class_ids: np.ndarray,
         fit: Fit,
         role_of_class: np.ndarray,
@@ -49,32 +89,26 @@ class Surroundings:
         camera: CameraConfig,
         grid: bool,
         boundary: bool,
-        wait_s: float,
         for_picture: bool = False,
     ) -> DrivableGround:
-        """What is asked about the ground in this frame.
+        """What is asked about the ground in one frame.
 
         Args:
+            place: what `locate` says for it.
             class_ids: the model's class map, uint8 `[rows, columns]`.
             fit: how the image met the model.
             role_of_class: `roles.role_table`.
             grid, boundary: what is asked.
-            wait_s: for the transform at the image's stamp.
             for_picture: fill `boundary_px`.
-
-        Raises:
-            GeometryError: calibration or pose are missing or make no sense; the reason names which.
         """
-        model = self._model(frame.camera, fit.camera_hw, camera.rectified)
-        pose = self._pose(frame, config, camera, wait_s)
-        tables = self._tables_for(model, pose, fit, class_ids.shape, config)
+        tables = self._tables_for(place, fit, class_ids.shape, config)
         tables.read(class_ids, role_of_class)
         free = tables.boundary() if boundary else None
         return DrivableGround(
             frame_id=config.ground_frame,
             footprint_frame_id=footprint_frame(camera.name),
             ground_from_footprint=_footprint(tables.ground),
-            grid=self._grid(tables, frame.stamp_ns, config, role_of_class) if grid else None,
+            grid=self._grid(tables, stamp_ns, config, role_of_class) if grid else None,
             boundary=free,
             is_fixed=camera.pose_source == "parameters",
             boundary_px=_ends_px(tables.ground, free) if free and for_picture else None,
@@ -111,20 +145,16 @@ class Surroundings:
         return pose
 
     def _tables_for(
-        self, model: CameraModel, pose: np.ndarray, fit: Fit, cells_hw: tuple[int, ...], config: PipelineConfig
+        self, place: GroundCamera, fit: Fit, cells_hw: tuple[int, ...], config: PipelineConfig
     ) -> GroundTables:
         spec = GridSpec(_pair(config.grid_x_m), _pair(config.grid_y_m), config.grid_resolution_m)
         fan = FanSpec(math.radians(config.boundary_step_deg), config.boundary_range_m)
         onto = fit.class_map((cells_hw[0], cells_hw[1]))
-        key = (model, onto, spec, fan, config.contact_depth_m)
-        if self._tables is not None and self._tables[0] == key:
-            tables = self._tables[1]
-            ground = tables.ground
-            if ground.ground_z_m != config.ground_height_m or not np.array_equal(ground.pose, pose):
-                tables.move(GroundCamera(model, pose, config.ground_height_m))
-            return tables
-        ground = GroundCamera(model, pose, config.ground_height_m)
-        self._tables = (key, GroundTables(ground, onto, spec, fan, config.contact_depth_m))
+        key = (place.camera, onto, spec, fan, config.contact_depth_m)
+        if self._tables is None or self._tables[0] != key:
+            self._tables = (key, GroundTables(place, onto, spec, fan, config.contact_depth_m))
+        elif self._tables[1].ground is not place:
+            self._tables[1].move(place)
         return self._tables[1]
 
     def _grid(self, tables: GroundTables, stamp_ns: int, config: PipelineConfig, role_of_class: np.ndarray) -> Grid:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from seg_perception.labels import LabelSet
 from seg_perception.objects import Objects, Obstacles
 
 __all__ = [
@@ -298,6 +299,7 @@ class Perception:
         panoptic: uint16 `[H, W]` at the mask's size: class × divisor + instance, 65535 = void; None if nobody asked.
         objects: countable things, with `track_ids` and `boxes_px`; None if nobody asked.
         obstacles: where they are; None if nobody asked or it cannot be said (then see `ground_problem`).
+        labels: what the class ids mean; None where nobody said.
     """
 
     stamp_ns: int
@@ -313,3 +315,12 @@ class Perception:
     panoptic: np.ndarray | None = None
     objects: Objects | None = None
     obstacles: Obstacles | None = None
+    labels: LabelSet | None = None
+
+    @property
+    def thing_counts(self) -> dict[str, int]:
+        """What became of the things in this frame: `kept`, those left out by why, and those `without_contact`."""
+        if self.objects is None:
+            return {}
+        counts = {"kept": len(self.objects), **self.objects.left_out}
+        return counts if self.obstacles is None else {**counts, "without_contact": self.obstacles.without_contact}

@@ -403,8 +403,12 @@ def test_label_info_definition_holds_all_that_is_in_it() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["sensor_msgs/msg/Image", COMPRESSED_IMAGE, "sensor_msgs/msg/CameraInfo", "vision_msgs/msg/LabelInfo"],
-)
+    [
+        "sensor_msgs/msg/Image", COMPRESSED_IMAGE, "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2",
+        "vision_msgs/msg/LabelInfo", "vision_msgs/msg/Detection2DArray", "vision_msgs/msg/Detection3DArray",
+        "visualization_msgs/msg/MarkerArray",
+    ],
+)  # fmt: skip
 def test_type_hashes_are_those_of_ros(name: str) -> None:
     package, _, short = name.split("/")
     found = Path(sys.prefix) / "share" / package / "msg" / f"{short}.json"

@@ -45,7 +45,10 @@ RNG = np.random.default_rng(9)
 HEIGHT, WIDTH = 12, 16
 PERIOD_NS = 100_000_000
 FRAMES = 6
-ALL = {"mask", "confidence", "overlay", "overlay/compressed", "mask/compressed", "drivable/mask", "label_info"}
+ALL = {
+    "mask", "confidence", "overlay", "overlay/compressed", "mask/compressed", "drivable/mask", "panoptic", "detections",
+    "label_info",
+}  # fmt: skip
 """What is written without a camera's place."""
 
 

@@ -32,17 +32,10 @@ def placed() -> Transform:
 def see(surroundings: Surroundings, wait_s: float, stamp_ns: int = STAMP_NS) -> DrivableGround:
     frame = frame_of_rgb(stamp_ns, OPTICAL, np.zeros((*HW, 3), np.uint8))
     frame = Frame(frame.stamp_ns, frame.frame_id, frame.image, PinholeCamera.of_size(HW[1], HW[0]).camera_info())
-    return surroundings.see(
-        frame,
-        np.zeros(HW, np.uint8),
-        Fit(HW, None, "stretch", 0.5, HW),
-        role_table(CITYSCAPES),
-        PipelineConfig(),
-        CameraConfig(),
-        grid=True,
-        boundary=True,
-        wait_s=wait_s,
-    )
+    fit, config, camera = Fit(HW, None, "stretch", 0.5, HW), PipelineConfig(), CameraConfig()
+    place = surroundings.locate(frame, fit, config, camera, wait_s)
+    ids = np.zeros(HW, np.uint8)
+    return surroundings.see(place, stamp_ns, ids, fit, role_table(CITYSCAPES), config, camera, grid=True, boundary=True)
 
 
 def test_who_did_not_wait_did_not_wait_in_vain() -> None:

@@ -13,12 +13,12 @@ import numpy as np
 import onnxruntime as ort
 
 from seg_perception.errors import BackendError
-from seg_perception.model.bundle import ModelBundle
+from seg_perception.model.bundle import THING_HEADS, ModelBundle
 from seg_perception.types import Heads
 
 __all__ = ["OnnxRuntimeBackend", "open_session", "usable_cores"]
 
-_OUTPUTS = ["class_ids", "confidence"]
+_OUTPUTS = ("class_ids", "confidence")
 
 
 def usable_cores() -> int:
@@ -67,6 +67,7 @@ class OnnxRuntimeBackend:
         self.bundle, self.labels = bundle, bundle.labels
         self.input_hw: tuple[int, int] | None = bundle.input_hw
         self.threads = threads or usable_cores()
+        self._outputs = [*_OUTPUTS, *(THING_HEADS if bundle.tells_things_apart else ())]
         with tempfile.TemporaryDirectory(prefix="seg_perception_") as scratch:
             self.session: ort.InferenceSession | None = self._open(spinning, scratch)
             self.placement = self._placement()
@@ -100,7 +101,7 @@ class OnnxRuntimeBackend:
         if self.session is None:
             raise BackendError(f"{self.bundle.name}: the session is closed")
         try:
-            outputs: list[np.ndarray] = self.session.run(_OUTPUTS, {"image": image[None]})
+            outputs: list[np.ndarray] = self.session.run(self._outputs, {"image": image[None]})
             return outputs
         except Exception as exc:
             raise BackendError(f"{self.bundle.name}: ONNX Runtime failed on an image {image.shape}: {exc}") from exc
@@ -118,8 +119,7 @@ class OnnxRuntimeBackend:
         if image is None or image.shape != expected or image.dtype != np.uint8:
             got = "nothing" if image is None else f"{image.dtype} {image.shape}"
             raise BackendError(f"{self.bundle.name}: expected a uint8 image {expected}, got {got}")
-        class_ids, confidence = self._run(image)
-        return Heads(class_ids[0], confidence[0])
+        return Heads(*(head[0] for head in self._run(image)))
 
     def close(self) -> None:
         self.session = None

@@ -21,12 +21,12 @@ class ReplayedBackend:
     """Masks by stamp; each covers the whole camera image, at whatever size it has.
 
     Args:
-        masks: stamp_ns to a uint8 class id mask `[h, w]`, or to a function that reads one.
+        masks: stamp_ns to a uint8 class id mask `[h, w]`, to a whole answer, or to a function that reads a mask.
         labels: what the ids mean.
     """
 
     def __init__(
-        self, masks: Mapping[int, np.ndarray | Callable[[], np.ndarray]], labels: LabelSet = CITYSCAPES
+        self, masks: Mapping[int, np.ndarray | Heads | Callable[[], np.ndarray]], labels: LabelSet = CITYSCAPES
     ) -> None:
         self._masks, self.labels = masks, labels
         self.input_hw: tuple[int, int] | None = None
@@ -55,6 +55,8 @@ class ReplayedBackend:
         mask = self._masks.get(stamp_ns)
         if mask is None:
             raise BackendError(f"no recorded mask for stamp {stamp_ns} ns; there are {len(self._masks)} others")
+        if isinstance(mask, Heads):
+            return mask
         ids = mask() if callable(mask) else mask
         return Heads(ids, np.full((1, 1), 255, np.uint8))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from seg_perception.bag.records import Buffer
 from seg_perception.errors import BagError
+from seg_perception.messages.kit import columns_of_length
 from seg_perception.types import ImageData
 
 __all__ = ["Definition", "RosbagsKit"]
@@ -17,6 +18,24 @@ __all__ = ["Definition", "RosbagsKit"]
 _VISION_MSGS = {
     "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name\n",
     "vision_msgs/msg/LabelInfo": "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n",
+    "vision_msgs/msg/Point2D": "float64 x\nfloat64 y\n",
+    "vision_msgs/msg/Pose2D": "vision_msgs/Point2D position\nfloat64 theta\n",
+    "vision_msgs/msg/BoundingBox2D": "vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y\n",
+    "vision_msgs/msg/BoundingBox3D": "geometry_msgs/Pose center\ngeometry_msgs/Vector3 size\n",
+    "vision_msgs/msg/ObjectHypothesis": "string class_id\nfloat64 score\n",
+    "vision_msgs/msg/ObjectHypothesisWithPose": (
+        "vision_msgs/ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose\n"
+    ),
+    "vision_msgs/msg/Detection2D": (
+        "std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\n"
+        "vision_msgs/BoundingBox2D bbox\nstring id\n"
+    ),
+    "vision_msgs/msg/Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections\n",
+    "vision_msgs/msg/Detection3D": (
+        "std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\n"
+        "vision_msgs/BoundingBox3D bbox\nstring id\n"
+    ),
+    "vision_msgs/msg/Detection3DArray": "std_msgs/Header header\nvision_msgs/Detection3D[] detections\n",
 }
 """What rosbags does not know and this package writes. A message's field names and types are its wire format."""
 
@@ -57,6 +76,11 @@ class RosbagsKit:
             if isinstance(value, bytes) and len(value) == 1:  # a `byte` field: rclpy takes bytes, rosbags an int
                 fields[name] = value[0]
         return self._store.types[type_name](**fields)
+
+    def make_many(self, type_name: str, count: int, /, **columns: Iterable[Any]) -> list[Any]:
+        """As messages.MessageKit says."""
+        values = columns_of_length(type_name, count, columns)
+        return [self.make(type_name, **dict(zip(values, row))) for row in zip(*values.values())]
 
     def byte_sequence(self, data: ImageData) -> np.ndarray:
         """A uint8 array that shares the memory of the data."""

@@ -75,6 +75,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--curvature", type=float, default=0.0, metavar="PER_M",
         help="the street bends: one over its radius in metres, positive to the left, up to 0.02 (default: 0)",
     )  # fmt: skip
+    life = parser.add_argument_group("who is in the street")
+    life.add_argument(
+        "--crowds", type=float, default=0.0, metavar="SHARE",
+        help="0 to 1: so many places for groups of touching people have one (default: 0)",
+    )  # fmt: skip
+    life.add_argument("--tight-parking", action="store_true", help="cars bumper to bumper along both kerbs")
+    life.add_argument(
+        "--crossers", type=float, default=0.0, metavar="SHARE",
+        help="0 to 1: so many crossings have people and cyclists who cross before the vehicle (default: 0)",
+    )  # fmt: skip
     images = parser.add_mutually_exclusive_group()
     images.add_argument("--jpeg", action="store_true", help=f"images as JPEG on {_COMPRESSED}")
     images.add_argument("--no-images", action="store_true", help="truth, calibration and transforms alone: faster")
@@ -133,6 +143,9 @@ def _scene(args: argparse.Namespace) -> StreetScene:
         kerb_m=args.kerb,
         slope_rad=math.radians(args.slope),
         curvature_per_m=args.curvature,
+        crowds=args.crowds,
+        tight_parking=args.tight_parking,
+        crossers=args.crossers,
     )
 
 

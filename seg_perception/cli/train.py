@@ -20,12 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the last step is done; errors are told in one line, and the folder then holds what was reached."""
     from seg_perception.training.config import read_config, with_steps
-    from seg_perception.training.train import run as train
 
     changes: dict[str, Any] = {key: getattr(args, key) for key in ("out", "device") if getattr(args, key) is not None}
     config = read_config(args.config, **changes)
     if args.steps is not None:
         config = with_steps(config, args.steps)
+    if config.instances.run:
+        from seg_perception.training.instances.learn import run as train
+    else:
+        from seg_perception.training.train import run as train  # type: ignore[assignment]
     trainer = train(config, lambda line: print(line, flush=True))
     out = Path(config.out)
     print(f"{trainer.step} steps in {out}; make a model file of it with")

@@ -19,7 +19,7 @@ from seg_perception.labels import LabelSet
 from seg_perception.model import zoo
 from seg_perception.model.onnx_header import OnnxHeader, TensorInfo, WireError, read_header
 
-__all__ = ["METADATA_KEY", "SCHEMA_VERSION", "ModelBundle", "load_bundle", "read_bundle", "seal"]
+__all__ = ["METADATA_KEY", "SCHEMA_VERSION", "THING_HEADS", "ModelBundle", "load_bundle", "read_bundle", "seal"]
 
 METADATA_KEY = "seg_perception"
 SCHEMA_VERSION = 1
@@ -33,6 +33,8 @@ _SEAL_HEAD = (
 _SEAL_SIZE = len(_SEAL_HEAD) + 64
 _MAX_BYTES = 2**31 - 1  # protobuf's own limit
 _HEADS = ("class_ids", "confidence")
+THING_HEADS = ("centers", "offsets")
+"""Of a model that tells things of one class apart: both or neither."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ModelBundle:
         metadata: the JSON under the key `seg_perception`.
         labels: what the class ids mean.
         input_hw: height and width of the input, pixels.
-        strides: of every head, in input pixels.
+        strides: of every head, in input pixels; `centers` and `offsets` are there if the model has them.
         opset: operator set of the graph.
     """
 
@@ -58,6 +60,11 @@ class ModelBundle:
     input_hw: tuple[int, int]
     strides: Mapping[str, int]
     opset: int
+
+    @property
+    def tells_things_apart(self) -> bool:
+        """Whether it answers centres and offsets."""
+        return THING_HEADS[0] in self.strides
 
     @property
     def name(self) -> str:
@@ -161,15 +168,32 @@ def _check_contract(path: Path, data: bytes, header: OnnxHeader) -> ModelBundle:
     except LabelError as exc:
         raise ModelContractError(f"{path}: metadata, labels: {exc}") from exc
     input_hw = _size(path, metadata)
-    _check_tensor(path, header.inputs, "input", "image", (None, *input_hw, 3))
+    _check_tensor(path, header.inputs, "input", TensorInfo("image", "uint8", (None, *input_hw, 3)))
     strides = {}
-    for head in _HEADS:
+    for head in (*_HEADS, *_thing_heads(path, metadata, header)):
         strides[head] = stride = _stride(path, metadata, head)
         if input_hw[0] % stride or input_hw[1] % stride:
             raise ModelContractError(f"{path}: head {head}: stride {stride} does not divide the input {input_hw}")
-        shape = (None, input_hw[0] // stride, input_hw[1] // stride)
-        _check_tensor(path, header.outputs, "output", head, shape)
+        channels = (2,) if head == "offsets" else ()
+        shape = (None, *channels, input_hw[0] // stride, input_hw[1] // stride)
+        kind = "uint8" if head in _HEADS else "float32"
+        _check_tensor(path, header.outputs, "output", TensorInfo(head, kind, shape))
+    if len({strides[head] for head in THING_HEADS if head in strides}) > 1:
+        raise ModelContractError(f"{path}: metadata, heads: centers and offsets must have one stride, got {strides}")
     return ModelBundle(path, data, hashlib.sha256(data).hexdigest(), metadata, labels, input_hw, strides, header.opset)
+
+
+def _thing_heads(path: Path, metadata: Mapping[str, Any], header: OnnxHeader) -> tuple[str, ...]:
+    """`THING_HEADS` or none; what the metadata says and what the graph has must be the same."""
+    entries = metadata["heads"] if isinstance(metadata["heads"], dict) else {}
+    told = [head for head in THING_HEADS if head in entries]
+    there = [tensor.name for tensor in header.outputs if tensor.name in THING_HEADS]
+    if sorted(told) != sorted(there) or len(told) == 1:
+        raise ModelContractError(
+            f"{path}: centers and offsets come together, in the metadata's heads and among the graph's outputs; the "
+            f"metadata has {', '.join(told) or 'neither'}, the graph {', '.join(there) or 'neither'}: export it again"
+        )
+    return THING_HEADS if told else ()
 
 
 def _metadata(path: Path, header: OnnxHeader) -> Mapping[str, Any]:
@@ -213,17 +237,15 @@ def _stride(path: Path, metadata: Mapping[str, Any], head: str) -> int:
     return stride
 
 
-def _check_tensor(
-    path: Path, tensors: tuple[TensorInfo, ...], kind: str, name: str, shape: tuple[int | None, ...]
-) -> None:
-    expected = TensorInfo(name, "uint8", shape)
-    found = next((t for t in tensors if t.name == name), None)
-    sizes_ok = (
+def _check_tensor(path: Path, tensors: tuple[TensorInfo, ...], kind: str, expected: TensorInfo) -> None:
+    found = next((t for t in tensors if t.name == expected.name), None)
+    fits = (
         found is not None
-        and len(found.shape) == len(shape)
+        and found.dtype == expected.dtype
+        and len(found.shape) == len(expected.shape)
         and found.shape[0] in (None, 1)
-        and found.shape[1:] == shape[1:]
+        and found.shape[1:] == expected.shape[1:]
     )
-    if found is None or found.dtype != "uint8" or not sizes_ok or (kind == "input" and len(tensors) != 1):
+    if not fits or (kind == "input" and len(tensors) != 1):
         there = "; ".join(str(t) for t in tensors) or "none"
         raise ModelContractError(f"{path}: expected the {kind} {expected}, the graph has {there}; export it again")

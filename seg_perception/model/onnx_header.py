@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = ["OnnxHeader", "TensorInfo", "WireError", "read_header"]
+__all__ = ["OnnxHeader", "TensorInfo", "WireError", "fields", "read_header"]
 
 _TYPE_NAMES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
 
@@ -59,7 +59,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(field number, value) in order: an int for varints, a view for length-delimited and fixed-size ones."""
     at = 0
     while at < len(data):
@@ -101,7 +101,7 @@ def _text(value: int | memoryview) -> str:
 
 
 def _pair(data: memoryview) -> dict[int, int | memoryview]:
-    return dict(_fields(data))
+    return dict(fields(data))
 
 
 def _tensor_info(data: memoryview) -> TensorInfo:
@@ -110,7 +110,7 @@ def _tensor_info(data: memoryview) -> TensorInfo:
     name = _text(info.get(1, memoryview(b"")))
     tensor = _pair(_message(_pair(_message(info.get(2, memoryview(b"")))).get(1, memoryview(b""))))
     dims: list[int | None] = []
-    for number, dim in _fields(_message(tensor.get(2, memoryview(b"")))):
+    for number, dim in fields(_message(tensor.get(2, memoryview(b"")))):
         if number == 1:
             value = _pair(_message(dim)).get(1)
             dims.append(None if value is None else _number(value))
@@ -128,12 +128,12 @@ def read_header(data: bytes) -> OnnxHeader:
     inputs: list[TensorInfo] = []
     outputs: list[TensorInfo] = []
     has_graph = False
-    for number, value in _fields(memoryview(data)):
+    for number, value in fields(memoryview(data)):
         if number == 1:
             ir_version = _number(value)
         elif number == 7:
             has_graph = True
-            for field_number, part in _fields(_message(value)):
+            for field_number, part in fields(_message(value)):
                 if field_number == 11:
                     inputs.append(_tensor_info(_message(part)))
                 elif field_number == 12:

@@ -172,6 +172,7 @@ class CameraReporter:
             "late": str(counts.late),
             **{f"failed/{reason}": str(n) for reason, n in sorted(counts.failed.items())},
             **{f"without_metres/{reason}": str(n) for reason, n in sorted(counts.unlocated.items())},
+            **{f"objects/{what}": str(n) for what, n in sorted(counts.things.items())},
             "images_per_s": f"{period.received / period.seconds:.2f}",
             "masks_per_s": f"{period.published / period.seconds:.2f}",
         }
@@ -222,6 +223,7 @@ def model_status(name: str, state: str, pipeline: Pipeline | None, config: Pipel
     values.update(_engine(pipeline.backend))
     values["warm_up_ms"] = f"{pipeline.warm_up_ms:.2f}"
     values["labels"] = f"{pipeline.labels.name} ({len(pipeline.labels)})"
+    values["panoptic_divisor"] = str(config.panoptic_divisor)
     return (ERROR, name, error, config.backend, values) if error else (OK, name, state, config.backend, values)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from types import MemberDescriptorType
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from seg_perception.errors import ConfigError
+from seg_perception.messages.kit import columns_of_length
 from seg_perception.types import ImageData
 
 __all__ = ["RclpyKit", "message_class"]
@@ -33,6 +35,46 @@ def message_class(type_name: str) -> Any:
         ) from exc
 
 
+_Filler: TypeAlias = Callable[[Iterable[tuple[Any, ...]]], list[Any]]
+
+_FILLER = """
+def fill(rows):
+    messages = []
+    for {values}, in rows:
+        message = new(kind)
+{assignments}
+        messages.append(message)
+    return messages
+"""
+
+
+@cache
+def _filler(type_name: str, names: tuple[str, ...]) -> _Filler | None:
+    """What makes a message of each row of values of these fields, past its constructor and its checks.
+
+    rosidl_generator_py keeps a field `x` in the slot `_x` from Humble to Rolling; the C code that publishes reads it
+    through the property `x`, which returns the slot. As `dataclasses` does with constructors, the assignments are
+    written out: in a loop over names they take three times as long.
+
+    Returns:
+        None where the class is not so made, or has other fields than these.
+    """
+    kind = message_class(type_name)
+    fields = [f"_{name}" for name in names]
+    slots = {slot: kind.__dict__.get(slot) for slot in getattr(kind, "__slots__", ())}
+    if not all(isinstance(slot, MemberDescriptorType) for slot in slots.values()):
+        return None
+    if set(names) != set(kind.get_fields_and_field_types()) or not set(fields) <= set(slots):
+        return None
+    example = kind()
+    others = {slot: getattr(example, slot) for slot in slots if slot not in fields}  # _check_fields, since Jazzy
+    assignments = "\n".join(f"        message.{slot} = {slot}" for slot in slots)
+    names_there: dict[str, Any] = {"kind": kind, "new": kind.__new__, **others}
+    exec(_FILLER.format(values=", ".join(fields), assignments=assignments), names_there)
+    filler: _Filler = names_there["fill"]
+    return filler
+
+
 class RclpyKit:
     """Makes messages that rclpy publishes."""
 
@@ -47,6 +89,14 @@ class RclpyKit:
             else:
                 setattr(message, name, value)
         return message
+
+    def make_many(self, type_name: str, count: int, /, **columns: Iterable[Any]) -> list[Any]:
+        """As messages.MessageKit says; a constructor with all its defaults would take longer than the rest."""
+        values = columns_of_length(type_name, count, columns)
+        rows, fill = zip(*values.values()), _filler(type_name, tuple(columns))
+        if fill is not None:
+            return fill(rows)
+        return [self.make(type_name, **dict(zip(values, row))) for row in rows]
 
     def byte_sequence(self, data: ImageData) -> memoryview:
         """What `make` copies into a `uint8[]` field at once."""

@@ -14,7 +14,14 @@ from rclpy.qos import QoSProfile
 
 from seg_perception.bag.qos import LATCHED_QOS, TF_QOS
 from seg_perception.errors import SegPerceptionError
-from seg_perception.messages import LASER_SCAN, OCCUPANCY_GRID, TF_MESSAGE
+from seg_perception.messages import (
+    DETECTION_3D_ARRAY,
+    LASER_SCAN,
+    MARKER_ARRAY,
+    OCCUPANCY_GRID,
+    POINT_CLOUD,
+    TF_MESSAGE,
+)
 from seg_perception.outputs import TF_STATIC_TOPIC, TF_TOPIC
 from seg_perception.ros.children import Child, node_arguments, private_graph
 from seg_perception.ros.recorder import LATCHED, Recorder
@@ -23,6 +30,8 @@ __all__ = ["LiveRun", "run_live"]
 
 _START_S = 60.0
 _QUIET_S = 2.0
+_IN_METRES = (OCCUPANCY_GRID, LASER_SCAN, DETECTION_3D_ARRAY, POINT_CLOUD, MARKER_ARRAY)
+"""What the node says only if it knows where the camera is."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class _DemoRecorder(Recorder):
             self._listen(TF_STATIC_TOPIC, TF_MESSAGE, LATCHED, LATCHED_QOS)
 
     def _listen(self, topic: str, type_name: str, qos: QoSProfile, offered: str) -> None:
-        if self._in_metres or type_name not in (OCCUPANCY_GRID, LASER_SCAN):
+        if self._in_metres or type_name not in _IN_METRES:
             super()._listen(topic, type_name, qos, offered)
 
 

@@ -153,8 +153,8 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().info(f"{stream.name}: listening to {stream.image_topic}")
 
     def _hear_transforms(self, pipeline: Pipeline) -> None:
-        """As long as a camera needs them; which can change while images come."""
-        if any(camera.pose_source == "tf" for camera in self.config.camera_configs):
+        """As long as a camera needs them, or odometry may come; which can change while images come."""
+        if self.config.odom_frame or any(camera.pose_source == "tf" for camera in self.config.camera_configs):
             self._transforms = self._transforms or TransformListener(self, pipeline.transforms)
             self._transforms.listen()
         elif self._transforms is not None:

@@ -164,6 +164,7 @@ class CameraStream:
         wanted = wanted_for([output.name for output, _ in heard])
         seen = pipeline.process(frame, wanted, self.name)
         self.last_frame_id = frame.frame_id if wanted.in_metres else ""
+        self.monitor.things(seen.thing_counts)
         if seen.ground_problem is not None:
             self._without_metres(*seen.ground_problem)
         publishing_s = time.monotonic()

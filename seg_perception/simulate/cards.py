@@ -9,6 +9,7 @@ import numpy as np
 
 from seg_perception.labels import CITYSCAPES
 from seg_perception.simulate.figures import (
+    AT_REST,
     BICYCLE_PARTS,
     FIGURE_HEIGHT_M,
     cyclist_sprite,
@@ -21,7 +22,7 @@ from seg_perception.simulate.light import Light
 from seg_perception.simulate.seeded import stream
 from seg_perception.simulate.sprites import SHADES, Sprite, card_colors
 
-__all__ = ["Card", "cyclist_card", "plant_card", "stander_card", "walker_card"]
+__all__ = ["Card", "cyclist_card", "growth", "plant_card", "stander_card", "walker_card"]
 
 _VEGETATION = CITYSCAPES.id_of("vegetation")
 _PERSON = CITYSCAPES.id_of("person")
@@ -94,8 +95,13 @@ def _outfit(key: int, helmet: bool, light: Light) -> np.ndarray:
     return card_colors([part * shine for part in (skin, hair, top, trousers, shoes, metal, last)])
 
 
+def growth(key: int) -> float:
+    """How large a person is: a share of a picture's size in metres."""
+    return 0.90 + 0.14 * stream(key, 0x57A).random()
+
+
 def _stature(key: int) -> float:
-    return FIGURE_HEIGHT_M * (0.90 + 0.14 * stream(key, 0x57A).random())
+    return FIGURE_HEIGHT_M * growth(key)
 
 
 def stander_card(stander: Stander, ground_m: float, light: Light) -> Card:
@@ -107,7 +113,8 @@ def stander_card(stander: Stander, ground_m: float, light: Light) -> Card:
             foot, FIGURE_HEIGHT_M, parked_bicycle_sprite(), paint, ((_BICYCLE, stander.instance_id),), _ONE_LABEL
         )
     paint = _outfit(stander.key, False, light)
-    sprite = walker_sprite("still", stander.key % 2)
+    view = stander.view
+    sprite = walker_sprite("still", stander.key % 2) if view == "still" else _turned(view, AT_REST, False)
     return Card(foot, _stature(stander.key), sprite, paint, ((_PERSON, stander.instance_id),), _ONE_LABEL)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from seg_perception.simulate.sprites import Sprite, finish, shade_of
 
 __all__ = [
+    "AT_REST",
     "BICYCLE_PARTS",
     "FIGURE_HEIGHT_M",
     "HAIR",
@@ -32,6 +33,9 @@ SKIN, HAIR, TOP, TROUSERS, SHOES, METAL, TYRE = range(1, 8)
 BICYCLE_PARTS = (METAL, TYRE)
 PHASES = 8
 """Pictures to one double step."""
+
+AT_REST = PHASES
+"""The phase of a walker who stands on both feet, and of a cyclist who does not pedal."""
 
 FIGURE_HEIGHT_M = 1.9
 """Height shown by a picture, headroom included; a grown-up fills 1.75 m of it."""
@@ -73,12 +77,13 @@ def walker_sprite(view: str, phase: int) -> Sprite:
 
     Args:
         view: `side` (walking to the right), `front` or `back`, or `still` (standing, seen from the front).
-        phase: 0 to `PHASES` − 1 of the double step.
+        phase: 0 to `PHASES` − 1 of the double step, or `AT_REST`.
     """
-    swing = math.sin(2 * math.pi * phase / PHASES)
+    walks = phase != AT_REST
+    swing = math.sin(2 * math.pi * phase / PHASES) if walks else 0.0
     canvas = _Canvas(1.2)
     if view == "side":
-        _side_walker(canvas, swing, math.cos(2 * math.pi * phase / PHASES))
+        _side_walker(canvas, swing, math.cos(2 * math.pi * phase / PHASES) if walks else 0.0)
     else:
         _facing_walker(canvas, 0.0 if view == "still" else swing, view == "back")
     return canvas.sprite()

@@ -7,14 +7,17 @@ is found among all surfaces there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from seg_perception.errors import ConfigError
 from seg_perception.labels import CITYSCAPES, VOID_ID
 from seg_perception.simulate.camera import View, check_number, invert_pose
+from seg_perception.simulate.contacts import ObjectContacts
+from seg_perception.simulate.find_contacts import find_contacts
 from seg_perception.simulate.lens import Lens
+from seg_perception.simulate.objects import SceneObject
 from seg_perception.simulate.visibility import Visibility
 from seg_perception.simulate.world import Snapshot
 
@@ -49,17 +52,27 @@ class GroundTruth:
         view: the camera through which pictures are drawn.
         lens: what decides whether a point is on the image.
         world_from_base: float64 `[4, 4]`.
+        base_from_world_per_s: float64 `[4, 4]`, how fast the inverse changes; by default the vehicle is at rest.
 
     Attributes:
         foot_xy: the camera's vertical projection on the ground, (x, y).
         heading_rad: the optical axis's direction on the ground, counter-clockwise from x.
     """
 
-    def __init__(self, snapshot: Snapshot, view: View, lens: Lens, world_from_base: np.ndarray) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        view: View,
+        lens: Lens,
+        world_from_base: np.ndarray,
+        base_from_world_per_s: np.ndarray | None = None,
+    ) -> None:
+        self.snapshot, self.view, self.lens = snapshot, view, lens
+        self.base_from_world = invert_pose(world_from_base)
+        self.base_from_world_per_s = np.zeros((4, 4)) if base_from_world_per_s is None else base_from_world_per_s
         self._visibility = Visibility(snapshot, view)
-        self._view, self._lens = view, lens
         self._optical_from_plane = _optical_from_plane(world_from_base, view)
-        base_from_optical = invert_pose(world_from_base) @ view.world_from_optical
+        base_from_optical = self.base_from_world @ view.world_from_optical
         x, y = base_from_optical[:2, 3].tolist()
         self.foot_xy = (x, y)
         self.heading_rad = math.atan2(base_from_optical[1, 2], base_from_optical[0, 2])
@@ -93,9 +106,9 @@ class GroundTruth:
         class_ids = np.full(len(points), VOID_ID, np.uint8)
         instance_ids = np.zeros(len(points), np.uint16)
         optical = self._optical(points)
-        on_image = np.flatnonzero(self._lens.sees(optical))
+        on_image = np.flatnonzero(self.lens.sees(optical))
         optical = optical[on_image]
-        first = self._visibility.nearest(self._view.camera.project(optical), 1 / optical[:, 2])
+        first = self._visibility.nearest(self.view.camera.project(optical), 1 / optical[:, 2])
         hidden = first >= 0
         class_ids[on_image] = _ROAD
         class_ids[on_image[hidden]] = self._visibility.class_ids[first[hidden]]
@@ -106,6 +119,46 @@ class GroundTruth:
         """The street at points `[N, 2]` of the base frame, seen from the camera: `[N, 3]`, optical frame."""
         x, y = points[:, :1], points[:, 1:]
         return x * self._optical_from_plane[0] + y * self._optical_from_plane[1] + self._optical_from_plane[2]
+
+    def contacts(self, range_max_m: float = 60.0, instance_map: np.ndarray | None = None) -> ObjectContacts:
+        """Where the objects that are seen meet the ground.
+
+        Args:
+            range_max_m: from the camera's foot, how far to look, 0.1 to 1000 m.
+            instance_map: uint16 `[H, W]`, the frame's `instance_ids`, to spare finding out again which are seen.
+
+        Returns:
+            A row for each object with a contact; what that is, `ObjectContacts` says. Nothing that is met more than
+            0.5 m above the ground is a contact, nor is a rider, who sits on a bicycle.
+        """
+        return find_contacts(self, check_number("range_max_m", range_max_m, 0.1, 1000, "m"), instance_map)
+
+    def relative_mps(self, objects: Sequence[SceneObject]) -> np.ndarray:
+        """Change per second of objects' x and y in the base frame, which moves and turns: float64 `[N, 2]`."""
+        places = np.array([thing.position for thing in objects]).reshape(-1, 3)
+        velocities = np.array([(*thing.velocity, 0.0) for thing in objects]).reshape(-1, 3)
+        change = self.base_from_world_per_s
+        relative = velocities @ self.base_from_world[:3, :3].T + places @ change[:3, :3].T + change[:3, 3]
+        return relative[:, :2]
+
+    def seen(self) -> np.ndarray:
+        """Instance ids of all that is seen at the picture's pixels' centres, rising, uint16 `[N]`."""
+        rays = self.lens.rays()
+        first = self._visibility.nearest(self.view.camera.project(rays), np.zeros(len(rays)))
+        return np.unique(self._visibility.instance_ids[first[first >= 0]])
+
+    def first_places(self, points_xy: np.ndarray) -> np.ndarray:
+        """Where the rays to points `[N, 2]` on the image meet the first surface: float64 `[N, 3]`, world frame."""
+        optical = self._optical(points_xy)
+        _, inverse = self._visibility.met(self.view.camera.project(optical), 1 / optical[:, 2])
+        along = optical / (optical[:, 2] * inverse)[:, None]
+        places: np.ndarray = along @ self.view.world_from_optical[:3, :3].T + self.view.eye
+        return places
+
+    def polar(self, bearings_rad: np.ndarray, ranges_m: np.ndarray) -> np.ndarray:
+        """Points `[..., 2]` at bearings from the camera's heading and ranges from its foot."""
+        angle = self.heading_rad + bearings_rad
+        return np.stack([np.cos(angle) * ranges_m, np.sin(angle) * ranges_m], axis=-1) + self.foot_xy
 
     def grid(
         self,
@@ -173,7 +226,7 @@ class GroundTruth:
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _contact(self, bearings: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-        class_ids, is_ground = self._along(bearings[:, None], ranges[None, :])
+        class_ids, is_ground = self.at(self.polar(bearings[:, None], ranges[None, :]))
         on_image, road = class_ids != VOID_ID, is_ground & (class_ids == _ROAD)
         rows, steps = np.arange(len(bearings)), np.arange(len(ranges))
         first = on_image.argmax(axis=1)
@@ -183,15 +236,11 @@ class GroundTruth:
         near, far = ranges[np.maximum(change - 1, 0)], ranges[change]
         for _ in range(_HALVINGS):
             middle = (near + far) / 2
-            ids, ground = self._along(bearings, middle)
+            ids, ground = self.at(self.polar(bearings, middle))
             before = np.where(begins_on_road, ground & (ids == _ROAD), ids == VOID_ID)
             near, far = np.where(before, middle, near), np.where(before, far, middle)
         found = np.where(begins_on_road & ~ended.any(axis=1), np.inf, (near + far) / 2)
         return np.where(is_ground.any(axis=1), found, np.nan)
-
-    def _along(self, bearings: np.ndarray, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        angle = self.heading_rad + bearings
-        return self.at(np.stack([np.cos(angle) * ranges, np.sin(angle) * ranges], axis=-1) + self.foot_xy)
 
 
 def _optical_from_plane(world_from_base: np.ndarray, view: View) -> np.ndarray:

@@ -6,6 +6,7 @@ the left. The street is cut into blocks of `BLOCK_M`. A block may begin with a j
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -165,18 +166,28 @@ class Parked:
 
 @dataclass(frozen=True)
 class Stander:
-    """A person or a bicycle at rest."""
+    """A person or a bicycle at rest; `view`: a person is seen from the front (`still`), `back`, `left` or `right`."""
 
     kind: str
     x: float
     y: float
     key: int
     instance_id: int
+    view: str = "still"
+
+    @property
+    def yaw_rad(self) -> float:
+        """Where they are headed."""
+        # One who is seen from the front has always been told to look ahead, as racks of bicycles do.
+        return {"left": math.pi / 2, "right": -math.pi / 2}.get(self.view, 0.0)
 
 
 @dataclass(frozen=True)
 class Block:
-    """Everything at rest in x from `index` · `BLOCK_M` on; `key` is the source of further details."""
+    """Everything at rest in x from `index` · `BLOCK_M` on; `key` is the source of further details.
+
+    `crowd` are those who stand in groups; they throw shadows.
+    """
 
     index: int
     key: int
@@ -189,6 +200,7 @@ class Block:
     posts: tuple[Post, ...]
     parked: tuple[Parked, ...]
     standers: tuple[Stander, ...]
+    crowd: tuple[Stander, ...] = ()
 
     @property
     def x0(self) -> float:

@@ -105,6 +105,14 @@ class Lens:
         seen[own] = (column >= -0.5) & (column < size[0]) & (row >= -0.5) & (row < size[1])
         return seen
 
+    def rays(self) -> np.ndarray:
+        """Where the pixels' centres look, row by row: float64 `[H · W, 3]`, optical frame, 1 m deep."""
+        if self.model == "none":
+            return self.camera.rays().reshape(-1, 3)
+        view = self.view
+        flat = [(self._columns - view.cx) / view.fx, (self._rows - view.cy) / view.fy]
+        return np.stack([*flat, np.ones_like(flat[0])], axis=-1).reshape(-1, 3).astype(np.float64)
+
     def _distorted(self, flat: np.ndarray) -> np.ndarray:
         """Pixels `[N, 2]` of directions (x / z, y / z), `[N, 2]`."""
         camera = self.camera

@@ -21,6 +21,7 @@ _WEAVE_HZ = (0.11, 0.17)
 _PITCH_HZ = (1.3, 2.1)
 _HEAVE_HZ = (1.1, 1.7)
 _SHARES = (0.6, 0.4)
+_STEP_S = 5e-4
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class EgoMotion:
             tilt[:3, 3] = begins - tilt[:3, :3] @ begins
             pose = pose @ tilt
         return pose
+
+    def base_from_world_per_s(self, time_s: float) -> np.ndarray:
+        """How fast the inverse of `world_from_base` changes, float64 `[4, 4]`, per second: to 1e-6 of itself."""
+        before, after = (np.linalg.inv(self.world_from_base(time_s + step)) for step in (-_STEP_S, _STEP_S))
+        return (after - before) / (2 * _STEP_S)
 
     def street_x(self, time_s: float) -> float:
         """How far along the lane's middle the vehicle is, m."""

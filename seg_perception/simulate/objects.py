@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from seg_perception.labels import CITYSCAPES
 from seg_perception.simulate.bend import Bend
+from seg_perception.simulate.cards import growth
 from seg_perception.simulate.traffic import Mover
 from seg_perception.simulate.vehicles import VEHICLES
 
@@ -22,8 +23,10 @@ class SceneObject:
         class_id: its pixels' class.
         position: (x, y, z) of the middle of its footprint, m.
         yaw_rad: heading about the vertical axis.
-        size: (length, width, height), m.
-        velocity: (vx, vy), m/s.
+        size: (length, width, height), m. A vehicle's are its body's, without mirrors. People and bicycles are flat
+            pictures that turn to the camera: their height is that of the picture, their length and width those of the
+            body that it stands for, a rider's with the bicycle.
+        velocity: (vx, vy) over the ground, m/s; of what rests, 0.
     """
 
     instance_id: int
@@ -35,27 +38,36 @@ class SceneObject:
 
 
 _SIZE = {
-    "person": (0.4, 0.55, 1.75),
-    "walker": (0.4, 0.55, 1.75),
+    "person": (0.4, 0.55, 1.775),
+    "walker": (0.4, 0.55, 1.775),
     "bicycle": (1.75, 0.5, 1.05),
-    "cyclist": (1.75, 0.6, 1.75),
+    "cyclist": (1.75, 0.6, 1.735),
 }
+"""People come in different sizes: this is what a picture shows at 1."""
+
 _CLASS = {"person": "person", "walker": "person", "bicycle": "bicycle", "cyclist": "rider"}
 
 
-def resting_thing(kind: str, x: float, y: float, z: float, yaw: float, instance_id: int) -> SceneObject:
-    """Something at rest."""
-    return _object(kind, (x, y, z), yaw, (0.0, 0.0), instance_id)
+def resting_thing(kind: str, place: tuple[float, float, float], yaw: float, key: int, instance_id: int) -> SceneObject:
+    """Something at rest; `key` is what a person looks like."""
+    return _object(kind, place, yaw, (0.0, 0.0), key, instance_id)
 
 
 def _object(
-    kind: str, position: tuple[float, float, float], yaw: float, velocity: tuple[float, float], instance_id: int
+    kind: str,
+    position: tuple[float, float, float],
+    yaw: float,
+    velocity: tuple[float, float],
+    key: int,
+    instance_id: int,
 ) -> SceneObject:
     if kind in VEHICLES:
         shape = VEHICLES[kind]
         class_name, size = shape.class_name, (shape.length, shape.width, shape.height)
     else:
-        class_name, size = _CLASS[kind], _SIZE[kind]
+        share = growth(key) if kind in ("person", "walker") else 1.0
+        length, width, height = _SIZE[kind]
+        class_name, size = _CLASS[kind], (share * length, share * width, share * height)
     return SceneObject(instance_id, CITYSCAPES.id_of(class_name), position, yaw, size, velocity)
 
 
@@ -73,7 +85,7 @@ def bent_thing(thing: SceneObject, bend: Bend) -> SceneObject:
 def moving_things(mover: Mover) -> list[SceneObject]:
     """What moves; a cyclist is a rider and a bicycle."""
     place, velocity = (mover.x, mover.y, mover.z), (mover.vx, mover.vy)
-    things = [_object(mover.kind, place, mover.yaw_rad, velocity, mover.instance_id)]
+    things = [_object(mover.kind, place, mover.yaw_rad, velocity, mover.key, mover.instance_id)]
     if mover.kind == "cyclist":
-        things.append(_object("bicycle", place, mover.yaw_rad, velocity, mover.instance_id + 1))
+        things.append(_object("bicycle", place, mover.yaw_rad, velocity, mover.key, mover.instance_id + 1))
     return things

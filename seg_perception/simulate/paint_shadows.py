@@ -83,6 +83,8 @@ def ground_shadows(street: Street, blocks: tuple[Block, Block, Block], light: Li
             shadows.plant(plant)
         for car in other.parked:
             shadows.vehicle(car)
+        for person in other.crowd:
+            shadows.box((person.x - 0.12, person.x + 0.12), (person.y - 0.16, person.y + 0.16), 1.5)
     soft = cv2.GaussianBlur(shadows.thrown, (0, 0), 1.3)
     soft = np.maximum(soft, 1.4 * cv2.GaussianBlur(shadows.beneath, (0, 0), 1.6))
     return np.clip(cv2.resize(soft, (BLOCK_COLUMNS, GROUND_ROWS), interpolation=cv2.INTER_LINEAR), 0, 1.3)

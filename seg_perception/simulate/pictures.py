@@ -16,7 +16,8 @@ from seg_perception.simulate.atlas import (
     LOW_RIGHT,
     PICTURE_ROWS,
 )
-from seg_perception.simulate.layout import Street
+from seg_perception.simulate.bustle import QUIET, Bustle
+from seg_perception.simulate.layout import Block, Street
 from seg_perception.simulate.light import Light
 from seg_perception.simulate.paint_fronts import paint_fronts, paint_low
 from seg_perception.simulate.paint_ground import paint_ground
@@ -31,8 +32,9 @@ _BANDS = (GROUND, FRONT_LEFT, FRONT_RIGHT, LOW_LEFT, LOW_RIGHT)
 class Pictures:
     """The textures of one street's blocks."""
 
-    def __init__(self, seed: int, street: Street, light: Light) -> None:
+    def __init__(self, seed: int, street: Street, light: Light, bustle: Bustle = QUIET) -> None:
         self._seed = seed
+        self._bustle = bustle
         self._street = street
         self._light = light
         self._pictures: OrderedDict[int, tuple[np.ndarray, list[int]]] = OrderedDict()
@@ -61,11 +63,13 @@ class Pictures:
         return True
 
     def _paint(self, index: int, band: int) -> np.ndarray:
-        kerb = self._street.kerb_height_m
-        plan = plan_block(self._seed, index, kerb)
+        plan = self._plan(index)
         if band == GROUND:
-            around = (plan_block(self._seed, index - 1, kerb), plan_block(self._seed, index + 1, kerb))
+            around = (self._plan(index - 1), self._plan(index + 1))
             return paint_ground(self._street, plan, around, self._light)
         sign = 1 if band in (FRONT_LEFT, LOW_LEFT) else -1
         paint = paint_fronts if band in (FRONT_LEFT, FRONT_RIGHT) else paint_low
         return paint(plan, sign, self._light)
+
+    def _plan(self, index: int) -> Block:
+        return plan_block(self._seed, index, self._street.kerb_height_m, self._bustle)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from seg_perception.simulate.bustle import FIRST_GROUP_ID, QUIET, Bustle, mid_crossing
 from seg_perception.simulate.foliage import BUSHES, TREES
+from seg_perception.simulate.groups import standing_groups
 from seg_perception.simulate.layout import (
-    BLOCK_IDS,
     BLOCK_M,
     KERB_M,
     Barrier,
@@ -26,6 +27,7 @@ from seg_perception.simulate.layout import (
     is_junction,
     street_of,
 )
+from seg_perception.simulate.parking import CLEAR_OF_CROSSING_M, tight_rows
 from seg_perception.simulate.seeded import mix, stream
 from seg_perception.simulate.vehicles import BODY_COLORS, VEHICLES
 
@@ -52,7 +54,7 @@ _SETBACK = {"street": 0.0, "garden": 5.0, "yard": 13.0, "park": 27.0}
 
 
 @lru_cache(maxsize=64)
-def plan_block(seed: int, index: int, kerb_height_m: float = KERB_M) -> Block:
+def plan_block(seed: int, index: int, kerb_height_m: float = KERB_M, bustle: Bustle = QUIET) -> Block:
     """The block `index` (any integer) of the street that belongs to `seed`."""
     street = street_of(seed, kerb_height_m)
     rng = stream(seed, index, 0xB1)
@@ -70,12 +72,12 @@ def plan_block(seed: int, index: int, kerb_height_m: float = KERB_M) -> Block:
         parts["barriers"] += _barriers(rng, shell, side, kind)
         parts["plants"] += _street_trees(rng, shell, side) + _greenery(rng, shell, side, kind)
         parts["posts"] += _posts(rng, shell, side)
-    first_id = 1 + index % 512 * BLOCK_IDS
+    first_id = bustle.first_id(index)
     parked = _parked(rng, shell, street.side(-1), first_id) + _parked(rng, shell, street.side(1), first_id + 20)
     standers = _standers(rng, shell, street.side(-1), first_id + 40) + _standers(
         rng, shell, street.side(1), first_id + 52
     )
-    return replace(
+    plan = replace(
         shell,
         side_kinds=(kinds[0], kinds[1]),
         buildings=tuple(parts["buildings"]),
@@ -85,6 +87,27 @@ def plan_block(seed: int, index: int, kerb_height_m: float = KERB_M) -> Block:
         parked=tuple(parked),
         standers=tuple(standers),
     )
+    return _busier(plan, seed, (street.side(-1), street.side(1)), bustle) if bustle else plan
+
+
+def _busier(plan: Block, seed: int, sides: tuple[SidePlan, SidePlan], bustle: Bustle) -> Block:
+    """The same block with fuller kerbs and sidewalks, and with room where people cross."""
+    first_id, crossing_x = bustle.first_id(plan.index), mid_crossing(seed, plan.index, bustle)
+    parked, crowd = plan.parked, list[Stander]()
+    if bustle.tight_parking:
+        rng = stream(seed, plan.index, 0xBB)
+        rows = (tight_rows(rng, plan, side, first_id + 20 * i, crossing_x) for i, side in enumerate(sides))
+        parked = tuple(car for row in rows for car in row)
+    elif crossing_x is not None:
+        parked = tuple(
+            car for car in parked if abs(car.x - crossing_x) > CLEAR_OF_CROSSING_M + VEHICLES[car.kind].length / 2
+        )
+    if bustle.crowds:
+        rng = stream(seed, plan.index, 0xC7)
+        for side in sides:
+            own_id = first_id + FIRST_GROUP_ID + len(crowd)
+            crowd += standing_groups(rng, plan, side, own_id, bustle.crowds, plan.standers)
+    return replace(plan, parked=parked, crowd=tuple(crowd))
 
 
 def _side_kind(rng: random.Random) -> str:

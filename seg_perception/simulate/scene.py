@@ -10,6 +10,7 @@ import numpy as np
 from seg_perception.errors import ConfigError
 from seg_perception.simulate.atlas import STRIP_BLOCKS
 from seg_perception.simulate.bend import Bend
+from seg_perception.simulate.bustle import Bustle
 from seg_perception.simulate.camera import PinholeCamera, camera_mount, check_number
 from seg_perception.simulate.ground_truth import GroundTruth
 from seg_perception.simulate.layout import KERB_M
@@ -109,6 +110,16 @@ class StreetScene:
             radius of the ego lane's middle. Less than 1e-6 is none. The world frame does not turn with it: it is that
             of the lane's middle where the drive begins, and the vehicle goes round in it, lap after lap. Nothing
             returns: a later lap has other houses.
+        crowds: 0 to 1, how many places for groups have one: 2 to 9 people, shoulder to shoulder, who stand on the
+            sidewalks, walk along them, or, with `crossers`, wait at the kerb and cross together.
+        tight_parking: cars stand bumper to bumper, 0.1 to 0.4 m apart, along both kerbs, but for junctions and
+            crossings.
+        crossers: 0 to 1, how many crossings people use, at junctions and between the parked cars: before the ego
+            vehicle arrives (as little as 9 m before it), or waiting at the kerb for it to pass; and how many side
+            streets cyclists come out of. They pass before and behind each other and the traffic, and are hidden for a
+            moment. Half of the drives have no car right ahead then.
+
+    The last three change who is in the street, not the street: where all are 0, everything is as if they did not exist.
 
     Raises:
         ConfigError: an argument is not as above, the lens cannot be drawn, or the camera comes too near to the street.
@@ -137,6 +148,9 @@ class StreetScene:
         slope_rad: float = 0.0,
         slope_begins_m: float = 10.0,
         curvature_per_m: float = 0.0,
+        crowds: float = 0.0,
+        tight_parking: bool = False,
+        crossers: float = 0.0,
     ) -> None:
         if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed must be an integer from 0 to {2**32 - 1}, got {seed!r}")
@@ -163,7 +177,13 @@ class StreetScene:
         )
         self._check_clearance()
         self.lens = Lens(self.camera, distortion_model, distortion)
-        self.world = World(self.seed, check_number("kerb_m", kerb_m, 0, 0.3, "m"), bend)
+        if not isinstance(tight_parking, (bool, np.bool_)):
+            raise ConfigError(f"tight_parking must be True or False, got {tight_parking!r}")
+        bustle = Bustle(
+            check_number("crowds", crowds, 0, 1, "of all places"), bool(tight_parking),
+            check_number("crossers", crossers, 0, 1, "of all crossings"),
+        )  # fmt: skip
+        self.world = World(self.seed, check_number("kerb_m", kerb_m, 0, 0.3, "m"), bend, bustle)
         self._renderer = Renderer(self.world, self.lens, turning=self.motion.turns)
 
     def stamp_ns(self, index: int) -> int:
@@ -204,7 +224,10 @@ class StreetScene:
         """What is truly seen of the ground in frame `index`, 0 or more; ConfigError otherwise."""
         pose = self.pose(index)
         view = self._renderer.view(pose.world_from_optical)
-        return GroundTruth(self._snapshot(int(index), pose), view, self.lens, pose.world_from_base)
+        return GroundTruth(
+            self._snapshot(int(index), pose), view, self.lens, pose.world_from_base,
+            self.motion.base_from_world_per_s(self._time_s(int(index))),
+        )  # fmt: skip
 
     def frames(self, count: int, first: int = 0) -> Iterator[SimulatedFrame]:
         """`count` frames in order, beginning with number `first`."""

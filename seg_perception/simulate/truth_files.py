@@ -12,13 +12,16 @@ import numpy as np
 
 from seg_perception.config import PipelineConfig
 from seg_perception.labels import CITYSCAPES
-from seg_perception.simulate.camera import invert_pose
+from seg_perception.simulate.contacts import ObjectContacts
 from seg_perception.simulate.ground_truth import GroundTruth
 from seg_perception.simulate.objects import SceneObject
 from seg_perception.simulate.scene import ScenePose, SimulatedFrame
 from seg_perception.types import CameraInfo
 
-__all__ = ["ABOUT", "SUFFIXES", "truth_files"]
+__all__ = ["ABOUT", "CONTACT_RANGE_M", "SUFFIXES", "truth_files"]
+
+CONTACT_RANGE_M = 60.0
+"""How far contacts with the ground are told."""
 
 SUFFIXES = ("_class.png", "_instance.png", "_grid.npy", ".json")
 
@@ -37,7 +40,12 @@ truth/STAMP.json          base_from_optical, world_from_base, base_from_body: 4 
                           camera: calibration as in sensor_msgs/CameraInfo.
                           grid: extent of the grid in base.
                           objects: what is countable near by, seen or not, in base: position is the middle of the
-                          footprint, size is length, width, height, velocity is over the ground.
+                          footprint, size is length, width, height, velocity is over the ground, relative_velocity the
+                          change of its x and y. visible_px is how many pixels show it. contact, null where none is
+                          seen up to 60 m: place is the nearest visible place of the ground at which it is met, range
+                          and bearing_rad that place's from the camera's foot and heading, on_plane where the same
+                          line of sight meets the road's plane, lift how high above the ground the object is met,
+                          width and height the object's as seen from there.
 """
 
 
@@ -45,7 +53,10 @@ def truth_files(frame: SimulatedFrame, pose: ScenePose, truth: GroundTruth) -> d
     """Contents by file name."""
     grid = _grid()
     values = truth.grid(grid["x_m"], grid["y_m"], grid["resolution_m"], grid["contact_depth_m"])
-    contents = (_png(frame.class_ids), _png(frame.instance_ids), _npy(values), _json(frame, pose, grid))
+    contacts = truth.contacts(CONTACT_RANGE_M, frame.instance_ids)
+    contents = (
+        _png(frame.class_ids), _png(frame.instance_ids), _npy(values), _json(frame, pose, grid, truth, contacts),
+    )  # fmt: skip
     return {f"{frame.stamp_ns}{suffix}": data for suffix, data in zip(SUFFIXES, contents)}
 
 
@@ -72,8 +83,19 @@ def _npy(array: np.ndarray) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode("latin1") + array.tobytes()
 
 
-def _json(frame: SimulatedFrame, pose: ScenePose, grid: dict[str, Any]) -> bytes:
-    base_from_world = invert_pose(frame.world_from_base)
+def _json(
+    frame: SimulatedFrame, pose: ScenePose, grid: dict[str, Any], truth: GroundTruth, contacts: ObjectContacts
+) -> bytes:
+    areas = np.bincount(frame.instance_ids.ravel(), minlength=1 << 16)
+    row_of = {int(number): row for row, number in enumerate(contacts.instance_ids)}
+    objects = []
+    for thing, relative in zip(frame.objects, truth.relative_mps(frame.objects).tolist()):
+        row = row_of.get(thing.instance_id)
+        content = _object(thing, truth.base_from_world)
+        content["relative_velocity"] = relative
+        content["visible_px"] = int(areas[thing.instance_id])
+        content["contact"] = None if row is None else _contact(contacts, row)
+        objects.append(content)
     content = {
         "stamp_ns": frame.stamp_ns,
         "base_from_optical": frame.base_from_optical.tolist(),
@@ -81,9 +103,21 @@ def _json(frame: SimulatedFrame, pose: ScenePose, grid: dict[str, Any]) -> bytes
         "base_from_body": pose.base_from_body.tolist(),
         "camera": _camera(frame.camera),
         "grid": grid,
-        "objects": [_object(thing, base_from_world) for thing in frame.objects],
+        "objects": objects,
     }
     return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def _contact(contacts: ObjectContacts, row: int) -> dict[str, Any]:
+    return {
+        "place": [*contacts.contact_xy[row].tolist(), float(contacts.contact_z_m[row])],
+        "range": float(contacts.range_m[row]),
+        "bearing_rad": float(contacts.bearing_rad[row]),
+        "on_plane": contacts.plane_xy[row].tolist(),
+        "lift": float(contacts.lift_m[row]),
+        "width": float(contacts.width_m[row]),
+        "height": float(contacts.height_m[row]),
+    }
 
 
 def _camera(camera: CameraInfo) -> dict[str, Any]:

@@ -128,15 +128,19 @@ class Visibility:
         Returns:
             int64 `[N]`, numbers of the nearest surfaces before them; −1 where there is none.
         """
-        found = np.full(len(pixels), -1, np.int64)
+        return self.met(pixels, inverse)[0]
+
+    def met(self, pixels: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Like `nearest`, and the inverse depths of what is met, float64 `[N]`: the point's own if nothing is."""
+        found, depth = np.full(len(pixels), -1, np.int64), inverse.copy()
         if len(pixels):
             points = _Points(pixels, inverse)
             for polygons in self._polygons:
                 _cover(points, polygons)
             if self._cards is not None:
                 self._cards.cover(points)
-            found[points.order] = points.surface
-        return found
+            found[points.order], depth[points.order] = points.surface, points.inverse
+        return found, depth
 
 
 def _cover(points: _Points, polygons: _Polygons) -> None:

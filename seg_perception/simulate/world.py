@@ -11,8 +11,9 @@ import numpy as np
 
 from seg_perception.simulate.bend import STRAIGHT, Bend
 from seg_perception.simulate.bent_mesh import bent_block, laid_along
+from seg_perception.simulate.bustle import QUIET, Bustle
 from seg_perception.simulate.cards import Card, cyclist_card, plant_card, stander_card, walker_card
-from seg_perception.simulate.figures import FIGURE_HEIGHT_M, PHASES
+from seg_perception.simulate.figures import AT_REST, FIGURE_HEIGHT_M, PHASES
 from seg_perception.simulate.layout import BLOCK_M, KERB_M, street_of
 from seg_perception.simulate.light import Light
 from seg_perception.simulate.mesh import Mesh
@@ -89,8 +90,9 @@ class _Content:
 class World:
     """An endless street that belongs to a seed, and all that moves along it but the ego vehicle."""
 
-    def __init__(self, seed: int, kerb_height_m: float = KERB_M, bend: Bend = STRAIGHT) -> None:
+    def __init__(self, seed: int, kerb_height_m: float = KERB_M, bend: Bend = STRAIGHT, bustle: Bustle = QUIET) -> None:
         self.seed = seed
+        self.bustle = bustle
         self.bend = bend
         # Half a circle ahead is all that can be seen before a bend; more would in the end lie upon itself.
         self._reach_m = min(_MOVERS_AHEAD_M, math.pi * bend.radius_m)
@@ -98,14 +100,14 @@ class World:
         self.street = street_of(seed, kerb_height_m)
         self.light = Light.of_seed(seed)
         self._blocks: OrderedDict[tuple[int, bool], _Content] = OrderedDict()
-        self.pictures = Pictures(seed, self.street, self.light)
+        self.pictures = Pictures(seed, self.street, self.light, bustle)
         self._still: tuple[int, Mesh, np.ndarray] | None = None
 
     def at(self, time_s: float, x: float) -> Snapshot:
         """The street ahead of x, along the street, at a time in seconds since the start of the drive."""
         first = math.floor(x / BLOCK_M)
         blocks = [self._block(first + i, i < _DETAILED_BLOCKS) for i in range(self._blocks_ahead)]
-        movers = movers_at(self.seed, self.street, time_s, x - 12.0, x + self._reach_m)
+        movers = movers_at(self.seed, self.street, time_s, x - 12.0, x + self._reach_m, self.bustle)
         moving, moving_colors = self._moving_meshes([mover for mover in movers if mover.kind in VEHICLES], x)
         still, still_colors = self._still_meshes(first, blocks)
         walkers = (mover for mover in movers if mover.kind not in VEHICLES)
@@ -139,15 +141,16 @@ class World:
         key = (index, detailed)
         if key not in self._blocks:
             kerb = self.street.kerb_height_m
-            plan = plan_block(self.seed, index, kerb)
+            plan = plan_block(self.seed, index, kerb, self.bustle)
             mesh = block_mesh(self.street, plan, detailed, self.bend)
             colors = self.light.lit(mesh)
             if self.bend:
                 mesh = bent_block(mesh, self.bend, plan.parked)
             cards = [plant_card(plant, self.light) for plant in plan.plants]
-            cards += [stander_card(stander, kerb, self.light) for stander in plan.standers]
-            things = [resting_thing(p.kind, p.x, p.y, 0.0, p.yaw_rad, p.instance_id) for p in plan.parked]
-            things += [resting_thing(s.kind, s.x, s.y, kerb, 0.0, s.instance_id) for s in plan.standers]
+            standers = (*plan.standers, *plan.crowd)
+            cards += [stander_card(stander, kerb, self.light) for stander in standers]
+            things = [resting_thing(p.kind, (p.x, p.y, 0.0), p.yaw_rad, 0, p.instance_id) for p in plan.parked]
+            things += [resting_thing(s.kind, (s.x, s.y, kerb), s.yaw_rad, s.key, s.instance_id) for s in standers]
             own = tuple(self._bent_cards(cards)), tuple(self._bent_objects(things))
             self._blocks[key] = _Content(mesh, colors, *own)
             while len(self._blocks) > _KEPT_BLOCKS:
@@ -189,7 +192,8 @@ def _mover_card(mover: Mover, time_s: float, light: Light, turned_rad: float) ->
     views = ("left", "right") if across else ("back", "front")
     view = views[0] if (math.sin(yaw) if across else math.cos(yaw)) > 0 else views[1]
     draw = cyclist_card if mover.kind == "cyclist" else walker_card
-    return draw(foot, view, phase if speed else 0, mover.key, mover.instance_id, light)
+    phase = phase if speed else AT_REST if mover.waits else 0
+    return draw(foot, view, phase, mover.key, mover.instance_id, light)
 
 
 def _shade_of(mover: Mover) -> Shade:

@@ -17,10 +17,11 @@ from seg_perception.files import write_whole
 from seg_perception.labels import CITYSCAPES
 from seg_perception.model import zoo
 from seg_perception.training.config import TrainConfig, train_config
+from seg_perception.training.instances.branch import InstanceNetwork
 from seg_perception.training.models import build, load_espnetv2
 from seg_perception.training.models.espnetv2_weights import published_checkpoint
 
-__all__ = ["NamedNetwork", "load_checkpoint", "network_of_run", "open_network", "save_checkpoint"]
+__all__ = ["NamedNetwork", "backbone_of_run", "load_checkpoint", "network_of_run", "open_network", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -47,12 +48,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def network_of_run(run: Path) -> tuple[nn.Module, TrainConfig, int]:
-    """The averaged network of a training run in eval mode, its configuration, and its steps so far."""
+    """The averaged network of a training run in eval mode, its configuration, and its steps so far.
+
+    A run that trained a branch for instances gives an `InstanceNetwork`.
+    """
     state = load_checkpoint(run / "last.pt")
     config = train_config(state["config"])
     network = build(config.network.architecture, len(CITYSCAPES), **config.network.options)
+    if config.instances.run:
+        network = InstanceNetwork(network)
     network.load_state_dict(state["averaged"])
     return network.eval(), config, int(state["step"])
+
+
+def backbone_of_run(run: Path) -> tuple[TrainConfig, int]:
+    """Configuration and steps of the run whose network another run's branch stands on."""
+    backbone = load_checkpoint(run / "last.pt")["backbone"]
+    return train_config(backbone["config"]), int(backbone["step"])
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from seg_perception.training.augment import AugmentConfig
 __all__ = [
     "DataConfig",
     "DistillConfig",
+    "InstanceConfig",
     "NetworkConfig",
     "ScheduleConfig",
     "TeacherConfig",
@@ -66,6 +67,8 @@ class DataConfig:
         share: how much of each batch, relative to the other data sets' shares.
         frames: of `simulated`: how many; 0 elsewhere.
         first_seed: of `simulated`: streets from this seed on, one for every 10 frames.
+        busy_share: of `simulated`: how many of the streets have crowds, cars parked bumper to bumper, and people who
+            cross; for instances.
     """
 
     dataset: str = ""
@@ -75,6 +78,7 @@ class DataConfig:
     share: int = 1
     frames: int = 0
     first_seed: int = 1000
+    busy_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,27 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class InstanceConfig:
+    """The branch that tells things of one class apart, on a network that has been trained (`training.instances`).
+
+    Attributes:
+        run: folder of the run whose averaged network gets the branch and stays as it is; empty: no branch is trained.
+        composite_chance: how often things are laid over a recorded frame, and over a simulated one.
+        at_most: things that are laid over one frame.
+        center_weight: of the mean squared error of the centres.
+        offset_weight: of the mean absolute error of the offsets, cells.
+        validation_frames: how many composites of the validation data are judged on.
+    """
+
+    run: str = ""
+    composite_chance: tuple[float, float] = (0.9, 0.5)
+    at_most: int = 14
+    center_weight: float = 200.0
+    offset_weight: float = 0.1
+    validation_frames: int = 60
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides the weights. The keys of a YAML file are the names of these attributes.
 
@@ -148,7 +173,8 @@ class TrainConfig:
         data: what to learn from.
         validation: what to judge on while it trains; frames of the training data do not belong here.
         start_from: what to start with instead of fresh weights, whatever layers fit: the folder of a run, a published
-            checkpoint's name or file.
+            checkpoint's name or file. Of a branch: the folder of a run that trained one.
+        instances: set to train a branch for instances instead of a network.
         out: the run's folder; relative to the working directory.
         seed: of everything random.
         device: `cpu`, `cuda`, or `auto`, which is the GPU where there is one.
@@ -163,6 +189,7 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    instances: InstanceConfig = field(default_factory=InstanceConfig)
     start_from: str = ""
     out: str = "runs/street"
     seed: int = 0

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -18,7 +18,9 @@ from seg_perception.labels import CITYSCAPES, VOID_ID
 from seg_perception.training.augment import AugmentConfig, augment, paste
 from seg_perception.training.objects import SCATTERED, STANDS_WITHOUT_RIDER, ObjectBank, scatter
 
-__all__ = ["Batch", "Source", "TrainingSet", "label_counts", "read_source"]
+__all__ = ["Batch", "FrameOrder", "Source", "TrainingSet", "label_counts", "made_ahead", "read_source"]
+
+_Made = TypeVar("_Made")
 
 _PREPARED_BATCHES = 3
 _RARE_SHARE = 0.03
@@ -121,6 +123,50 @@ def _frame_of_view(matrix: np.ndarray, frame_hw: tuple[int, int], view_hw: tuple
     return (from_pixels @ inverse @ to_pixels)[:2].astype(np.float32)
 
 
+class FrameOrder:
+    """Which frames a batch is made of, by share of the sources; it depends on the seed and the step alone.
+
+    Args:
+        sources: name, share and number of frames of each.
+
+    Raises:
+        ConfigError: a source is left without a place.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str, int, int]], batch: int, seed: int) -> None:
+        self._frames, self._seed = [frames for _, _, frames in sources], seed
+        shares = np.array([share for _, share, _ in sources], float)
+        exact = shares / shares.sum() * batch
+        places = np.floor(exact).astype(int)
+        for source in np.argsort(places - exact, kind="stable")[: batch - places.sum()]:
+            places[source] += 1
+        if not places.all():
+            name, share, _ = sources[int(np.argmin(places))]
+            raise ConfigError(
+                f"schedule.batch: {batch} views leave no place for {name} with a share of "
+                f"{share} in {int(shares.sum())}; expected a larger batch or share"
+            )
+        self._places = places.tolist()
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps until every frame of the first source was shown once."""
+        return self._frames[0] / self._places[0]
+
+    def at(self, step: int) -> list[tuple[int, int]]:
+        """Source and frame of every place: every epoch of a source shows each frame once, in an order of its own."""
+        orders: dict[tuple[int, int], np.ndarray] = {}
+        chosen = []
+        for source, (each, frames) in enumerate(zip(self._places, self._frames)):
+            for position in range(step * each, (step + 1) * each):
+                epoch, within = divmod(position, frames)
+                if (source, epoch) not in orders:
+                    generator = np.random.default_rng([self._seed, 1, source, epoch])
+                    orders[source, epoch] = generator.permutation(frames)
+                chosen.append((source, int(orders[source, epoch][within])))
+        return chosen
+
+
 class TrainingSet:
     """Batches of views of the sources' frames.
 
@@ -160,22 +206,7 @@ class TrainingSet:
             )
             bank = ObjectBank(source.images, source.labels, things, ridden) if self.config.scatter_chance else None
             self._banks.append(bank if bank and bank.by_label else None)
-        self._slots = self._deal()
-
-    def _deal(self) -> list[int]:
-        """Which source each place of a batch is filled from, by share, as evenly as whole numbers allow."""
-        shares = np.array([source.share for source in self.sources], float)
-        exact = shares / shares.sum() * self.batch_size
-        places = np.floor(exact).astype(int)
-        for source in np.argsort(places - exact, kind="stable")[: self.batch_size - places.sum()]:
-            places[source] += 1
-        if not places.all():
-            empty = self.sources[int(np.argmin(places))]
-            raise ConfigError(
-                f"schedule.batch: {self.batch_size} views leave no place for {empty.name} with a share of "
-                f"{empty.share} in {int(shares.sum())}; expected a larger batch or share"
-            )
-        return [source for source, n in enumerate(places) for _ in range(n)]
+        self._order = FrameOrder([(s.name, s.share, len(s.images)) for s in self.sources], batch, seed)
 
     @property
     def images(self) -> list[np.ndarray]:
@@ -185,21 +216,7 @@ class TrainingSet:
     @property
     def steps_per_epoch(self) -> float:
         """Steps until every frame of the first source was shown once."""
-        return len(self.sources[0].images) / max(1, self._slots.count(0))
-
-    def _indices(self, step: int) -> list[tuple[int, int]]:
-        """Source and frame of every place: every epoch of a source shows each frame once, in an order of its own."""
-        orders: dict[tuple[int, int], np.ndarray] = {}
-        chosen = []
-        for source in sorted(set(self._slots)):
-            each, frames = self._slots.count(source), len(self.sources[source].images)
-            for position in range(step * each, (step + 1) * each):
-                epoch, within = divmod(position, frames)
-                if (source, epoch) not in orders:
-                    generator = np.random.default_rng([self.seed, 1, source, epoch])
-                    orders[source, epoch] = generator.permutation(frames)
-                chosen.append((source, int(orders[source, epoch][within])))
-        return chosen
+        return self._order.steps_per_epoch
 
     def _view(self, step: int, place: int, source_index: int, frame: int) -> tuple[Any, ...]:
         rng = np.random.default_rng([self.seed, 2, step, place])
@@ -230,28 +247,33 @@ class TrainingSet:
 
     def batch(self, step: int) -> Batch:
         """The batch of one step."""
-        views = [self._view(step, place, *index) for place, index in enumerate(self._indices(step))]
+        views = [self._view(step, place, *index) for place, index in enumerate(self._order.at(step))]
         return Batch(*(np.stack(parts) for parts in zip(*views)))
 
     def batches(self, start: int, stop: int, workers: int = 1) -> Iterator[Batch]:
-        """The batches of steps start … stop − 1 in order, made ahead by as many threads as `workers`.
+        """The batches of steps start … stop − 1 in order, see `made_ahead`."""
+        return made_ahead(self.batch, start, stop, workers)
 
-        An error in a thread is raised here, where its batch is due.
-        """
-        ahead: queue.Queue[Future[Batch]] = queue.Queue()
-        ended = threading.Event()
-        with ThreadPoolExecutor(workers, "batches") as pool:
 
-            def order(step: int) -> None:
-                if step < stop:
-                    ahead.put(pool.submit(lambda: None if ended.is_set() else self.batch(step)))  # type: ignore[arg-type, return-value]
+def made_ahead(make: Callable[[int], _Made], start: int, stop: int, workers: int = 1) -> Iterator[_Made]:
+    """`make` of start … stop − 1 in order, made ahead by as many threads as `workers`.
 
-            try:
-                for step in range(start, min(stop, start + _PREPARED_BATCHES + workers - 1)):
-                    order(step)
-                for step in range(start, stop):
-                    ready = ahead.get().result()
-                    order(step + _PREPARED_BATCHES + workers - 1)
-                    yield ready
-            finally:
-                ended.set()
+    An error in a thread is raised here, where its batch is due.
+    """
+    ahead: queue.Queue[Future[_Made]] = queue.Queue()
+    ended = threading.Event()
+    with ThreadPoolExecutor(workers, "batches") as pool:
+
+        def order(step: int) -> None:
+            if step < stop:
+                ahead.put(pool.submit(lambda: None if ended.is_set() else make(step)))  # type: ignore[arg-type, return-value]
+
+        try:
+            for step in range(start, min(stop, start + _PREPARED_BATCHES + workers - 1)):
+                order(step)
+            for step in range(start, stop):
+                ready = ahead.get().result()
+                order(step + _PREPARED_BATCHES + workers - 1)
+                yield ready
+        finally:
+            ended.set()

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 
 from seg_perception.errors import ConfigError
 from seg_perception.files import write_whole
-from seg_perception.model.bundle import ModelBundle, load_bundle, read_bundle
-from seg_perception.training.checkpoint import network_of_run
+from seg_perception.model.bundle import THING_HEADS, ModelBundle, load_bundle, read_bundle
+from seg_perception.training.checkpoint import backbone_of_run, network_of_run
 from seg_perception.training.config import TrainConfig
+from seg_perception.training.instances.branch import InstanceNetwork
 from seg_perception.training.model_file import LOGITS_STRIDE, metadata_of, with_metadata
 from seg_perception.training.quantization import channels_last_head
 from seg_perception.training.sources import first_dataset
@@ -36,6 +37,8 @@ __all__ = ["ClassIds", "export_graph", "export_run", "read_about", "traced_graph
 class ClassIds(nn.Module):
     """uint8 `[N, H, W, 3]` RGB to class ids uint8 `[N, H/stride, W/stride]` and confidence uint8 `[N, h, w]`.
 
+    An `InstanceNetwork` answers centres float32 `[N, h, w]`, 0 to 1, and offsets float32 `[N, 2, h, w]` as well.
+
     Confidence stays at the logits' own stride: scaled up it costs as much again as argmax and says no more.
 
     Args:
@@ -46,17 +49,19 @@ class ClassIds(nn.Module):
     def __init__(self, network: nn.Module, stride: int = 4) -> None:
         super().__init__()
         self.network, self.scale = network, int(getattr(network, "stride", LOGITS_STRIDE)) // stride
+        self._has_things = isinstance(network, InstanceNetwork)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.network(image.float().permute(0, 3, 1, 2))
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        x = image.float().permute(0, 3, 1, 2)
+        logits, *things = self.network.heads(x) if self._has_things else (self.network(x),)
         # Softmax of the winner alone: 1 / sum exp(l - max), without dividing every class.
         best = logits.amax(1, keepdim=True)
         confidence = torch.reciprocal(torch.exp(logits - best).sum(1))
         if self.scale > 1:
             size = [int(n) * self.scale for n in logits.shape[-2:]]
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        class_ids = logits.argmax(1).float().to(torch.uint8)
-        return class_ids, (confidence * 255 + 0.5).to(torch.uint8)
+        answers = logits.argmax(1).float().to(torch.uint8), (confidence * 255 + 0.5).to(torch.uint8)
+        return (*answers, things[0].clamp(0, 1), things[1]) if things else answers
 
 
 def export_graph(network: nn.Module, size_hw: tuple[int, int], stride: int = 4) -> onnx.ModelProto:
@@ -74,7 +79,8 @@ def traced_graph(network: nn.Module, size_hw: tuple[int, int], stride: int = 4) 
     """The graph as torch's exporter gives it, channels first throughout, with a temperature of 1."""
     network = network.for_export() if hasattr(network, "for_export") else network
     example = torch.zeros((1, *size_hw, 3), dtype=torch.uint8)
-    graph = traced(ClassIds(network, stride).eval(), example, "image", ("class_ids", "confidence"))
+    outputs = ("class_ids", "confidence", *(THING_HEADS if isinstance(network, InstanceNetwork) else ()))
+    graph = traced(ClassIds(network, stride).eval(), example, "image", outputs)
     model = onnx.load_model_from_string(graph)
     insert_inverse_temperature(model)
     return model
@@ -97,21 +103,24 @@ def read_about(path: Path | None) -> dict[str, Any]:
 
 def _told_by(config: TrainConfig, steps: int) -> dict[str, Any]:
     """What a run's configuration says of its network."""
+    training: dict[str, Any] = _learned_from(config, steps)
+    if config.distill.teachers:
+        training["teachers"] = [Path(teacher.model).name for teacher in config.distill.teachers]
+    return {
+        "description": f"{config.network.architecture} network, width {config.network.width:g}",
+        "training": training,
+    }
+
+
+def _learned_from(config: TrainConfig, steps: int) -> dict[str, Any]:
     data = [
         f"{Path(entry.dataset).name} {'+'.join(entry.splits)}"
         if not entry.frames
         else f"{entry.frames} simulated frames"
         for entry in config.data
     ]
-    training: dict[str, Any] = {"data": data, "steps": steps, "batch": config.schedule.batch}
-    if config.distill.teachers:
-        training["teachers"] = [Path(teacher.model).name for teacher in config.distill.teachers]
-    if config.start_from:
-        training["started_from"] = Path(config.start_from).name
-    return {
-        "description": f"{config.network.architecture} network, width {config.network.width:g}",
-        "training": training,
-    }
+    started = {"started_from": Path(config.start_from).name} if config.start_from else {}
+    return {"data": data, "steps": steps, "batch": config.schedule.batch, **started}
 
 
 def _with_temperature_of(data: bytes, model: str) -> bytes:
@@ -144,15 +153,21 @@ def export_run(
         TrainingError: the folder holds no sound run.
     """
     network, config, steps = network_of_run(run)
-    if not config.distill.teachers and hasattr(network, "classify"):
-        for used, usual in name_usual_classes(network, first_dataset(config), config.network.size_hw).items():
+    things_stride = None
+    told, classes, learned = _told_by(config, steps), network, config
+    if isinstance(network, InstanceNetwork):
+        learned, learned_steps = backbone_of_run(run)
+        told, classes, things_stride = _told_by(learned, learned_steps), network.backbone, network.heads_stride
+        told["training"]["instances"] = _learned_from(config, steps)
+    if not learned.distill.teachers and hasattr(classes, "classify"):
+        for used, usual in name_usual_classes(classes, first_dataset(learned), learned.network.size_hw).items():
             print(f"what the network called {used} goes by {usual}")
     logits_stride = int(getattr(network, "stride", LOGITS_STRIDE))
     if stride > logits_stride:
         raise ConfigError(f"stride: the network answers at {logits_stride}; expected that or less, got {stride}")
     graph = export_graph(network, config.network.size_hw, stride)
-    about = {**_told_by(config, steps), **about}
-    metadata = metadata_of(name, version, config.network.size_hw, stride, logits_stride, **about)
+    about = {**told, **about}
+    metadata = metadata_of(name, version, config.network.size_hw, stride, logits_stride, things_stride, **about)
     data = with_metadata(graph, metadata)
     write_whole(out, data if temperature_of is None else _with_temperature_of(data, temperature_of))
     return read_bundle(out)

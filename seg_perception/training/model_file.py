@@ -32,6 +32,7 @@ def metadata_of(
     size_hw: tuple[int, int],
     stride: int,
     logits_stride: int = LOGITS_STRIDE,
+    things_stride: int | None = None,
     **about: Any,
 ) -> dict[str, Any]:
     """Metadata of a Cityscapes model, schema 1.
@@ -39,8 +40,12 @@ def metadata_of(
     Args:
         stride: of the class ids, in input pixels.
         logits_stride: of the confidence.
+        things_stride: of centres and offsets; None if the model has none.
         about: free: description, training, accuracy ...
     """
+    strides = {"class_ids": stride, "confidence": logits_stride}
+    if things_stride is not None:
+        strides.update(centers=things_stride, offsets=things_stride)
     return {
         "schema": SCHEMA_VERSION,
         "name": name,
@@ -48,9 +53,6 @@ def metadata_of(
         "license": "Apache-2.0",
         "labels": CITYSCAPES.to_json(),
         "input": {"height_px": size_hw[0], "width_px": size_hw[1], "channels": "RGB"},
-        "heads": {
-            "class_ids": {"stride": stride, "resize": "nearest"},
-            "confidence": {"stride": logits_stride, "resize": "nearest"},
-        },
+        "heads": {head: {"stride": value, "resize": "nearest"} for head, value in strides.items()},
         **about,
     }

@@ -121,6 +121,13 @@ class RunLog:
             self._board.picture(step, "validation", sheet)
         draw_curve(self._history, self._out / "curve.png")
 
+    def measured(self, step: int, figures: dict[str, float]) -> None:
+        """Note figures on the validation data, whatever they are."""
+        self._say("  validation " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+        self._add({"step": step, **{name: round(value, 4) for name, value in figures.items()}})
+        self._board.scalars(step, {f"validation/{name}": value for name, value in figures.items()})
+        draw_curve(self._history, self._out / "curve.png")
+
     def _add(self, entry: dict[str, Any]) -> None:
         self._history.append(entry)
         self._path.write_text("".join(json.dumps(line) + "\n" for line in self._history))

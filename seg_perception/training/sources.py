@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from seg_perception.datasets import Dataset, open_dataset
 from seg_perception.errors import ConfigError
 from seg_perception.labels import CITYSCAPES
-from seg_perception.simulate import StreetScene
+from seg_perception.simulate import SimulatedFrame, StreetScene
 from seg_perception.training.config import DataConfig, TrainConfig
 from seg_perception.training.data import Source, read_source
 
 __all__ = [
     "SIMULATED",
     "first_dataset",
+    "open_data",
     "open_sources",
     "open_validation",
     "select",
+    "simulated_frames",
     "simulated_source",
 ]
 
@@ -45,7 +48,8 @@ def select(dataset: Dataset, only: Sequence[str], without: Sequence[str]) -> Dat
     return replace(dataset, items=kept)
 
 
-def _open(config: DataConfig) -> Dataset:
+def open_data(config: DataConfig) -> Dataset:
+    """The frames that a configuration names, of all its splits."""
     parts = [select(open_dataset(config.dataset, split), config.only, config.without) for split in config.splits]
     return replace(parts[0], split="+".join(config.splits), items=tuple(item for part in parts for item in part.items))
 
@@ -67,7 +71,7 @@ def open_sources(config: TrainConfig, say: Callable[[str], None]) -> list[Source
     recorded = [entry for entry in config.data if entry.dataset != SIMULATED]
     sources = []
     for entry in recorded:
-        dataset = _open(entry)
+        dataset = open_data(entry)
         say(f"reading {len(dataset.items)} frames of {dataset.name} {dataset.split}")
         sources.append(read_source(dataset, entry.share, partial(_say_read, say, len(dataset.items))))
     for entry in config.data:
@@ -80,32 +84,50 @@ def first_dataset(config: TrainConfig) -> Dataset:
     """The first recorded data set that a run learned from."""
     for entry in config.data:
         if entry.dataset != SIMULATED:
-            return _open(entry)
+            return open_data(entry)
     raise ConfigError("data: the run learned from simulated streets alone")
 
 
 def open_validation(config: TrainConfig) -> Dataset | None:
     """The data set to judge on; None if the configuration names none."""
-    return _open(config.validation) if config.validation.dataset else None
+    return open_data(config.validation) if config.validation.dataset else None
 
 
 def simulated_source(config: DataConfig, say: Callable[[str], None]) -> Source:
     """Simulated streets with their exact labels; every 10 frames another street and camera."""
+    frames = list(simulated_frames(config, say))
+    names = tuple(label.name for label in CITYSCAPES)
+    return Source(SIMULATED, config.share, names, tuple((label.id,) for label in CITYSCAPES),
+                  [frame.rgb for frame in frames], [frame.class_ids for frame in frames])  # fmt: skip
+
+
+def _bustle(rng: np.random.Generator, share: float) -> dict[str, Any]:
+    """Who is in a street: in so many of them crowds, parked rows and people who cross, mixed at random."""
+    if rng.random() >= share:
+        return {}
+    return {
+        "crowds": float(rng.uniform(0.3, 1)), "tight_parking": bool(rng.random() < 0.6),
+        "crossers": float(rng.uniform(0, 1)),
+    }  # fmt: skip
+
+
+def simulated_frames(config: DataConfig, say: Callable[[str], None]) -> Iterator[SimulatedFrame]:
+    """Frames of simulated streets; every 10 frames another street and camera.
+
+    Raises:
+        ConfigError: the configuration asks for none.
+    """
     if config.frames < 1:
         raise ConfigError(f"data simulated: expected frames: 1 or more, got {config.frames}")
-    images, labels = [], []
     for first in range(0, config.frames, _FRAMES_PER_STREET):
         seed = config.first_seed + first // _FRAMES_PER_STREET
         rng = np.random.default_rng(seed)
-        scene = StreetScene(
-            seed, 480, 360, focal_px=float(rng.uniform(300, 520)),
-            camera_height_m=float(rng.uniform(0.5, 2.0)), camera_pitch_rad=float(rng.uniform(-0.03, 0.1)),
-        )  # fmt: skip
+        camera = {
+            "focal_px": float(rng.uniform(300, 520)), "camera_height_m": float(rng.uniform(0.5, 2.0)),
+            "camera_pitch_rad": float(rng.uniform(-0.03, 0.1)),
+        }  # fmt: skip
+        scene = StreetScene(seed, 480, 360, **camera, **_bustle(rng, config.busy_share))
         for i in range(min(_FRAMES_PER_STREET, config.frames - first)):
-            frame = scene.frame(i * _FRAMES_APART)
-            images.append(frame.rgb)
-            labels.append(frame.class_ids)
-        if len(images) % _SAY_EVERY == 0:
-            say(f"simulated {len(images)} of {config.frames} frames")
-    names = tuple(label.name for label in CITYSCAPES)
-    return Source(SIMULATED, config.share, names, tuple((label.id,) for label in CITYSCAPES), images, labels)
+            yield scene.frame(i * _FRAMES_APART)
+            if (first + i + 1) % _SAY_EVERY == 0:
+                say(f"simulated {first + i + 1} of {config.frames} frames")

@@ -23,7 +23,7 @@ from seg_perception.datasets import Dataset
 from seg_perception.errors import TrainingError
 from seg_perception.labels import CITYSCAPES
 from seg_perception.training.checkpoint import load_checkpoint, open_network, save_checkpoint
-from seg_perception.training.config import TrainConfig, train_config
+from seg_perception.training.config import ScheduleConfig, TrainConfig, train_config
 from seg_perception.training.data import Batch, TrainingSet
 from seg_perception.training.evaluate import confusion_on
 from seg_perception.training.losses import PartialLabelLoss, distillation_loss, refine, soft_jaccard_loss, soft_views
@@ -113,20 +113,8 @@ class Trainer:
         return groups
 
     def learning_rate(self) -> float:
-        """Of this step: linear warm-up, constant, then down to nothing over the decay."""
-        schedule = self.config.schedule
-        warm = min(1.0, (self.step + 1) / schedule.warm_up_steps)
-        left = (schedule.steps - self.step) / (schedule.decay_steps or schedule.steps)
-        return schedule.learning_rate * warm * min(1.0, left) ** 0.9
-
-    def _average(self) -> None:
-        decay = min(self.config.schedule.ema_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for kept, new in zip(self.averaged.state_dict().values(), self.network.state_dict().values()):
-                if kept.is_floating_point():
-                    kept.lerp_(new, 1 - decay)
-                else:
-                    kept.copy_(new)
+        """Of this step."""
+        return learning_rate_at(self.step, self.config.schedule)
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(array)
@@ -197,7 +185,7 @@ class Trainer:
             )
         self.optimiser.step()
         self.step += 1
-        self._average()
+        average_into(self.averaged, self.network, self.step, self.config.schedule.ema_decay)
         return value
 
     def _batch_statistics(self) -> list[Tensor]:
@@ -222,19 +210,7 @@ class Trainer:
 
         The number of steps may change, and what does not touch the weights: a run can be shortened or prolonged.
         """
-
-        def deciding(config: TrainConfig) -> dict[str, Any]:
-            settings = asdict(replace(config, out="", device="auto", workers=0, evaluate_every=1, save_every=1))
-            settings["schedule"].pop("steps")
-            return settings
-
-        then, now = deciding(train_config(state["config"])), deciding(self.config)
-        changed = {key: (then[key], now[key]) for key in now if then[key] != now[key]}
-        if changed:
-            raise TrainingError(
-                f"the checkpoint was made with other settings (then, now): {changed}; use another folder, "
-                "with start_from if it is to begin with these weights"
-            )
+        require_same_settings(state["config"], self.config)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -252,6 +228,41 @@ class Trainer:
             raise TrainingError("start_from: no layer of that run has the name and shape of one of this network's")
         for kept in (self.network, self.averaged):
             kept.load_state_dict({**own, **fitting})
+
+
+def learning_rate_at(step: int, schedule: ScheduleConfig) -> float:
+    """Linear warm-up, constant, then down to nothing over the decay."""
+    warm = min(1.0, (step + 1) / schedule.warm_up_steps)
+    left = (schedule.steps - step) / (schedule.decay_steps or schedule.steps)
+    return schedule.learning_rate * warm * min(1.0, left) ** 0.9
+
+
+@torch.no_grad()
+def average_into(averaged: nn.Module, network: nn.Module, step: int, ema_decay: float) -> None:
+    """Let the averaged network follow; in the first steps faster, so that it forgets the fresh weights."""
+    decay = min(ema_decay, (1 + step) / (10 + step))
+    for kept, new in zip(averaged.state_dict().values(), network.state_dict().values()):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def require_same_settings(then: dict[str, Any], now: TrainConfig) -> None:
+    """TrainingError if a checkpoint's configuration decides other weights; the number of steps may change."""
+
+    def deciding(config: TrainConfig) -> dict[str, Any]:
+        settings = asdict(replace(config, out="", device="auto", workers=0, evaluate_every=1, save_every=1))
+        settings["schedule"].pop("steps")
+        return settings
+
+    before, after = deciding(train_config(then)), deciding(now)
+    changed = {key: (before[key], after[key]) for key in after if before[key] != after[key]}
+    if changed:
+        raise TrainingError(
+            f"the checkpoint was made with other settings (then, now): {changed}; use another folder, "
+            "with start_from if it is to begin with these weights"
+        )
 
 
 def device_of(config: TrainConfig) -> torch.device:

@@ -141,5 +141,6 @@ def rocking(street: Street) -> list[Any]:
 
 
 def stamp_ns_of(message: Any) -> int:
-    stamp = message.header.stamp
+    """Of a message's header; of markers, that of the first."""
+    stamp = (message.markers[0] if hasattr(message, "markers") else message).header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

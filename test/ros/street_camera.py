@@ -13,12 +13,19 @@ from street import CAMERA_INFO, IMAGE, TF, Street, stamp_ns_of
 
 MASK, OVERLAY = "mask", "overlay"
 DRIVABLE, GRID, SCAN = "drivable/mask", "drivable/grid", "drivable/boundary"
+PANOPTIC, DETECTIONS = "panoptic", "detections"
+OBSTACLES, POINTS, MARKERS = "obstacles", "obstacles/points", "obstacles/markers"
 TYPES = {
     MASK: IMAGE,
     OVERLAY: IMAGE,
     DRIVABLE: IMAGE,
     GRID: "nav_msgs/msg/OccupancyGrid",
     SCAN: "sensor_msgs/msg/LaserScan",
+    PANOPTIC: IMAGE,
+    DETECTIONS: "vision_msgs/msg/Detection2DArray",
+    OBSTACLES: "vision_msgs/msg/Detection3DArray",
+    POINTS: "sensor_msgs/msg/PointCloud2",
+    MARKERS: "visualization_msgs/msg/MarkerArray",
 }
 
 

@@ -64,7 +64,7 @@ def test_a_folder_of_pictures(ros_environment: None, tmp_path: Path) -> None:
     assert int(camera["received"]) == COUNT
     assert published == int(camera["published"]) == COUNT - int(camera["dropped"])
     for output in OUTPUTS:  # there is no calibration: neither a scaled one nor anything in metres
-        in_metres = output.name in ("drivable/grid", "drivable/boundary")
+        in_metres = output.wanted in ("grid", "boundary", "obstacles")
         expected = None if in_metres else 0 if output.name == "camera_info" else published
         assert counts.get(f"/segmentation/{output.name}") == expected
     assert not any(key.startswith("without_metres") for key in camera)
@@ -104,8 +104,8 @@ def test_the_embedded_street_is_seen_from_above_as_well(ros_environment: None, t
             seen[message.connection.topic] = kit.deserialize(message.data, message.connection.type_name)
     published = counts["/segmentation/mask"]
     assert published > 0
-    for topic in ("/segmentation/drivable/grid", "/segmentation/drivable/boundary"):
-        assert counts[topic] == published, topic
+    for name in ("drivable/grid", "drivable/boundary", "obstacles", "obstacles/points", "obstacles/markers"):
+        assert counts[f"/segmentation/{name}"] == published, name
     assert counts["/tf_static"] == 1  # the camera does not move on the vehicle
 
     scene = StreetScene(rate_hz=5)

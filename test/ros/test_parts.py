@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from seg_perception.config import PipelineConfig
-from seg_perception.messages import IMAGE, LASER_SCAN, OCCUPANCY_GRID
+from seg_perception.messages import IMAGE, LASER_SCAN, MARKER_ARRAY, OCCUPANCY_GRID, POINT_CLOUD
 from seg_perception.outputs import OUTPUTS
 from seg_perception.perception.drivable import OCCUPIED
 from seg_perception.ros import dds
@@ -176,9 +176,14 @@ def test_the_rviz_file_shows_what_the_node_publishes() -> None:
     assert manager["Global Options"]["Fixed Frame"] == PipelineConfig().ground_frame
     displays = [d for d in manager["Displays"] if "Topic" in d]
     assert [d["Class"] for d in manager["Displays"] if "Topic" not in d] == ["rviz_default_plugins/TF"]
-    shows = {"Image": IMAGE, "Map": OCCUPANCY_GRID, "LaserScan": LASER_SCAN}
+    shows = {
+        "Image": IMAGE, "Map": OCCUPANCY_GRID, "LaserScan": LASER_SCAN, "MarkerArray": MARKER_ARRAY,
+        "PointCloud2": POINT_CLOUD,
+    }  # fmt: skip
     types = {d["Topic"]["Value"]: shows[d["Class"].rpartition("/")[2]] for d in displays}
-    names = ("overlay", "mask", "drivable/grid", "drivable/boundary")
+    names = (
+        "overlay", "mask", "panoptic", "drivable/grid", "drivable/boundary", "obstacles/markers", "obstacles/points"
+    )  # fmt: skip
     published = {f"/segmentation/{o.name}": o.type_name for o in OUTPUTS if o.name in names}
     assert len(published) == len(names)
     assert types == {"/image": IMAGE, **published}

@@ -206,7 +206,7 @@ def test_a_batch_depends_on_seed_and_step_alone(folder, workers) -> None:
 
 
 def test_every_epoch_shows_every_frame_once(folder) -> None:
-    frames = [frame for step in range(10) for _, frame in training_set(folder)._indices(step)]
+    frames = [frame for step in range(10) for _, frame in training_set(folder)._order.at(step)]
     for epoch in range(4):
         assert sorted(frames[5 * epoch : 5 * epoch + 5]) == list(range(5))
 

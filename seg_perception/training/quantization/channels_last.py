@@ -43,7 +43,9 @@ def channels_last_head(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def turn_head(graph: Graph) -> bool:
     """`channels_last_head` on a graph with folded constants; False, and nothing changed, where it cannot be done."""
-    last = graph.last_convolutions()
+    last = [
+        conv for conv in graph.last_convolutions() if any(node.op_type == "ArgMax" for node in graph.after(conv))
+    ]  # other heads, of centres and offsets, stay as they are
     if len(last) != 1:
         return False
     logits, readers = last[0].output[0], graph.consumers(last[0].output[0])
@@ -55,7 +57,7 @@ def turn_head(graph: Graph) -> bool:
             edits.append(_edit(graph, node, turned))
     except _NotUnderstoodError:
         return False
-    if turned & set(graph.outputs) or not any(node.op_type == "ArgMax" for node in head):
+    if turned & set(graph.outputs):
         return False
     for edit in edits:
         edit()
