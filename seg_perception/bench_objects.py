@@ -39,14 +39,15 @@ class TrueHeads:
     """A backend that answers what a perfect network would, or one as wrong as `noise`, at the shipped one's strides."""
 
     def __init__(self, noise: HeadNoise | None = None) -> None:
-        self.labels, self.input_hw, self.description = CITYSCAPES, _INPUT_HW, "true heads"
+        self.labels, self.description = CITYSCAPES, "true heads"
+        self.input_hw: tuple[int, int] | None = _INPUT_HW
         self._noise, self._rng = noise, np.random.default_rng(0)
         self.frame: KnownFrame | None = None
 
     def warm_up(self, runs: int) -> float:
         return 0.0
 
-    def infer(self, image: np.ndarray | None, stamp_ns: int) -> Heads:
+    def infer(self, image: np.ndarray | None, stamp_ns: int, things: bool = True) -> Heads:
         assert self.frame is not None
         ids, instances = (cells_of(array, _MAP_HW) for array in (self.frame.class_ids, self.frame.instances))
         heads = true_heads(instances, _HEADS_HW)

@@ -178,7 +178,7 @@ class Pipeline:
         if wanted:
             tensor = fit.to_model(image)
             clock.lap("resize")
-            heads = self.backend.infer(tensor, frame.stamp_ns)
+            heads = self.backend.infer(tensor, frame.stamp_ns, look.asks_objects)
             clock.lap("inference")
             class_ids = fit.to_camera(heads.class_ids) if wanted.mask or wanted.drivable_mask else None
             if wanted.confidence and heads.confidence is not None:

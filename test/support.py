@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,15 @@ import pytest
 
 from seg_perception.labels import CITYSCAPES
 
+THINGS = {"centers": ("FLOAT", [1, 16, 32]), "offsets": ("FLOAT", [1, 2, 16, 32])}
+"""What `tiny_onnx` answers about things: centres = blue / 255, offsets = (red, green), at every fourth pixel."""
 
-def tiny_metadata(height: int = 64, width: int = 128, stride: int = 2) -> dict[str, Any]:
+
+def tiny_metadata(height: int = 64, width: int = 128, stride: int = 2, things: int | None = None) -> dict[str, Any]:
     head = {"stride": stride, "resize": "nearest"}
+    heads = {"class_ids": dict(head), "confidence": dict(head)}
+    if things is not None:
+        heads.update({name: {"stride": things, "resize": "nearest"} for name in THINGS})
     return {
         "schema": 1,
         "name": "tiny",
@@ -20,7 +27,7 @@ def tiny_metadata(height: int = 64, width: int = 128, stride: int = 2) -> dict[s
         "license": "Apache-2.0",
         "labels": CITYSCAPES.to_json(),
         "input": {"height_px": height, "width_px": width},
-        "heads": {"class_ids": dict(head), "confidence": dict(head)},
+        "heads": heads,
     }
 
 
@@ -34,6 +41,7 @@ def tiny_onnx(
     output_name: str = "class_ids",
     input_type: str = "UINT8",
     metadata: dict[str, Any] | str | None = None,
+    things: Mapping[str, tuple[str, list[int]]] | None = None,
 ) -> bytes:
     """A model whose answer anybody can work out: class = red // 16, confidence = green, at every stride-th pixel."""
     onnx = pytest.importorskip("onnx", reason="builds a tiny model file with the onnx package")
@@ -61,6 +69,20 @@ def tiny_onnx(
         helper.make_node("Cast", ["ids"], [output_name], to=TensorProto.UINT8),
         helper.make_node("Cast", ["green"], ["confidence"], to=TensorProto.UINT8),
     ]
+    if things:
+        constants += [
+            helper.make_tensor("blue_start", TensorProto.INT64, [3], [0, 0, 2]),
+            helper.make_tensor("blue_end", TensorProto.INT64, [3], [height, width, 3]),
+            helper.make_tensor("steps4", TensorProto.INT64, [3], [4, 4, 1]),
+            helper.make_tensor("most", TensorProto.FLOAT, [], [255.0]),
+        ]
+        nodes += [
+            helper.make_node("Slice", ["x", "blue_start", "blue_end", "axes", "steps4"], ["blue4"]),
+            helper.make_node("Squeeze", ["blue4", "squeeze"], ["blue"]),
+            helper.make_node("Div", ["blue", "most"], ["centers"]),
+            helper.make_node("Slice", ["x", "starts", "green_end", "axes", "steps4"], ["red_green"]),
+            helper.make_node("Transpose", ["red_green"], ["offsets"], perm=[0, 3, 1, 2]),
+        ]
     shape = [1, height // stride, width // stride]
     graph = helper.make_graph(
         nodes,
@@ -69,6 +91,10 @@ def tiny_onnx(
         [
             helper.make_tensor_value_info(output_name, TensorProto.UINT8, shape),
             helper.make_tensor_value_info("confidence", TensorProto.UINT8, shape),
+            *(
+                helper.make_tensor_value_info(n, getattr(TensorProto, k), list(s))
+                for n, (k, s) in (things or {}).items()
+            ),
         ],
         constants,
     )

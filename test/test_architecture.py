@@ -26,7 +26,7 @@ LAYERS = [  # from the bottom up; a room may import from its own layer and below
     {"pipeline"},
     {"outputs", "bag", "bench"},
     {"sources"},
-    {"recorded_ground", "demo_report", "bench_ground"},
+    {"recorded_ground", "demo_report", "bench_ground", "bench_objects", "bench_object_cost"},
     {"training"},
     {"ros", "cli", "__main__"},
 ]

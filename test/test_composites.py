@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from seg_perception.datasets import camvid_items, camvid_of_items, open_dataset
-from seg_perception.datasets.composites import (
-    UNKNOWN,
-    InstanceFrame,
-    ThingBank,
-    composite,
-    composite_frames,
-    mark_slivers,
-    single_things,
-    thing_shapes,
-)
+from seg_perception.datasets.composites import ThingBank, composite, composite_frames
+from seg_perception.datasets.instances import UNKNOWN, InstanceFrame, mark_slivers, single_things, thing_shapes
 from seg_perception.errors import DatasetError
 
 CAMVID = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "camvid"

@@ -69,10 +69,10 @@ def test_only_what_is_wanted_is_computed(shipped) -> None:
 
 def test_opacity_zero_is_the_camera_image(tiny_model) -> None:
     picture = street()
-    pipeline = Pipeline(PipelineConfig(model=str(tiny_model()), overlay_opacity=0.0))
+    pipeline = Pipeline(PipelineConfig(model=str(tiny_model()), overlay_opacity=0.0, overlay_objects=False))
     seen = pipeline.process(frame_of(picture), Wanted(overlay=True))
     np.testing.assert_array_equal(seen.overlay, picture[..., ::-1])
-    pipeline.configure(PipelineConfig(model=str(tiny_model()), overlay_opacity=1.0))
+    pipeline.configure(PipelineConfig(model=str(tiny_model()), overlay_opacity=1.0, overlay_objects=False))
     seen = pipeline.process(frame_of(picture), Wanted(overlay=True))
     np.testing.assert_array_equal(seen.overlay, pipeline.labels.palette[seen.segmentation.class_ids])
 

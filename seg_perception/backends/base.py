@@ -29,10 +29,11 @@ class Backend(Protocol):
     def warm_up(self, runs: int) -> float:
         """Run on an empty image; returns the last run's milliseconds (0.0 for no runs)."""
 
-    def infer(self, image: np.ndarray | None, stamp_ns: int) -> Heads:
+    def infer(self, image: np.ndarray | None, stamp_ns: int, things: bool = True) -> Heads:
         """One RGB uint8 image `[H, W, 3]` of `input_hw`, C-contiguous, to its heads; BackendError if it fails.
 
-        The arrays returned may be overwritten by the next call.
+        Without `things` nobody will look at what tells countable things apart, and it need not be computed. The arrays
+        returned may be overwritten by the next call.
         """
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from seg_perception.errors import BackendError
 from seg_perception.model.bundle import THING_HEADS, ModelBundle
+from seg_perception.model.onnx_cut import cut_to_outputs
 from seg_perception.types import Heads
 
 __all__ = ["OnnxRuntimeBackend", "open_session", "usable_cores"]
@@ -56,7 +57,6 @@ class OnnxRuntimeBackend:
         spinning: idle threads wait actively for the next operator.
 
     Attributes:
-        session: ONNX Runtime's own, for a benchmark; None once closed.
         placement: how many nodes of the optimised graph ran on which provider.
 
     Raises:
@@ -67,41 +67,47 @@ class OnnxRuntimeBackend:
         self.bundle, self.labels = bundle, bundle.labels
         self.input_hw: tuple[int, int] | None = bundle.input_hw
         self.threads = threads or usable_cores()
-        self._outputs = [*_OUTPUTS, *(THING_HEADS if bundle.tells_things_apart else ())]
         with tempfile.TemporaryDirectory(prefix="seg_perception_") as scratch:
-            self.session: ort.InferenceSession | None = self._open(spinning, scratch)
-            self.placement = self._placement()
+            session = self._open(bundle.data, spinning, scratch)
+            self.placement = self._placement(session)
+        self._sessions: dict[bool, ort.InferenceSession] = {True: session, False: session}
+        if bundle.tells_things_apart:
+            self._sessions[False] = self._open(cut_to_outputs(bundle.data, _OUTPUTS), spinning)
         placed = ", ".join(f"{count} nodes on {name}" for name, count in self.placement.most_common())
         self.description = (
             f"onnxruntime {ort.__version__}, {placed}, {self.threads} threads, spinning {'on' if spinning else 'off'}, "
             f"model {bundle.name} {bundle.version} ({bundle.sha256[:12]})"
         )
 
-    def _open(self, spinning: bool, scratch: str) -> ort.InferenceSession:
+    @property
+    def session(self) -> ort.InferenceSession | None:
+        """ONNX Runtime's own that answers class ids and confidence alone, for a benchmark; None once closed."""
+        return self._sessions.get(False)
+
+    def _open(self, graph: bytes, spinning: bool, profile_in: str = "") -> ort.InferenceSession:
         options = _options(self.threads, spinning)
-        options.enable_profiling = True  # until the end of the first run, see _placement
-        options.profile_file_prefix = os.path.join(scratch, "profile")
+        if profile_in:
+            options.enable_profiling = True  # until the end of the first run, see _placement
+            options.profile_file_prefix = os.path.join(profile_in, "profile")
         try:
-            return ort.InferenceSession(self.bundle.data, options, providers=["CPUExecutionProvider"])
+            return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as exc:  # ONNX Runtime raises a dozen unrelated types
             raise BackendError(
                 f"{self.bundle.path}: ONNX Runtime {ort.__version__} refuses the graph (opset {self.bundle.opset}); "
                 f"install a newer onnxruntime or export the model with a lower opset: {exc}"
             ) from exc
 
-    def _placement(self) -> Counter[str]:
+    def _placement(self, session: ort.InferenceSession) -> Counter[str]:
         """Where each node of the optimised graph really ran, from the profile of one run."""
-        self._run(np.zeros((*self.bundle.input_hw, 3), np.uint8))
-        assert self.session is not None
-        events = json.loads(Path(self.session.end_profiling()).read_text())
+        self._run(session, np.zeros((*self.bundle.input_hw, 3), np.uint8))
+        events = json.loads(Path(session.end_profiling()).read_text())
         nodes = {e["name"]: e["args"]["provider"] for e in events if e.get("args", {}).get("provider")}
         return Counter(nodes.values())
 
-    def _run(self, image: np.ndarray) -> list[np.ndarray]:
-        if self.session is None:
-            raise BackendError(f"{self.bundle.name}: the session is closed")
+    def _run(self, session: ort.InferenceSession, image: np.ndarray, things: bool = False) -> list[np.ndarray]:
+        names = [*_OUTPUTS, *THING_HEADS] if things else _OUTPUTS
         try:
-            outputs: list[np.ndarray] = self.session.run(self._outputs, {"image": image[None]})
+            outputs: list[np.ndarray] = session.run(names, {"image": image[None]})
             return outputs
         except Exception as exc:
             raise BackendError(f"{self.bundle.name}: ONNX Runtime failed on an image {image.shape}: {exc}") from exc
@@ -109,17 +115,22 @@ class OnnxRuntimeBackend:
     def warm_up(self, runs: int) -> float:
         image, elapsed_ms = np.zeros((*self.bundle.input_hw, 3), np.uint8), 0.0
         for _ in range(runs):
-            started = time.perf_counter()
-            self._run(image)
-            elapsed_ms = (time.perf_counter() - started) * 1e3
+            for things in self._sessions if self.bundle.tells_things_apart else (False,):
+                started = time.perf_counter()
+                self.infer(image, 0, things)
+                elapsed_ms = (time.perf_counter() - started) * 1e3
         return elapsed_ms
 
-    def infer(self, image: np.ndarray | None, stamp_ns: int) -> Heads:
+    def infer(self, image: np.ndarray | None, stamp_ns: int, things: bool = True) -> Heads:
         expected = (*self.bundle.input_hw, 3)
         if image is None or image.shape != expected or image.dtype != np.uint8:
             got = "nothing" if image is None else f"{image.dtype} {image.shape}"
             raise BackendError(f"{self.bundle.name}: expected a uint8 image {expected}, got {got}")
-        return Heads(*(head[0] for head in self._run(image)))
+        session = self._sessions.get(things)
+        if session is None:
+            raise BackendError(f"{self.bundle.name}: the session is closed")
+        things = things and self.bundle.tells_things_apart
+        return Heads(*(head[0] for head in self._run(session, image, things)))
 
     def close(self) -> None:
-        self.session = None
+        self._sessions = {}

@@ -51,7 +51,7 @@ class ReplayedBackend:
     def warm_up(self, runs: int) -> float:
         return 0.0
 
-    def infer(self, image: np.ndarray | None, stamp_ns: int) -> Heads:
+    def infer(self, image: np.ndarray | None, stamp_ns: int, things: bool = True) -> Heads:
         mask = self._masks.get(stamp_ns)
         if mask is None:
             raise BackendError(f"no recorded mask for stamp {stamp_ns} ns; there are {len(self._masks)} others")

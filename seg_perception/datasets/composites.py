@@ -1,43 +1,32 @@
-"""Labelled frames with instance truth, where a data set has none: things that stand alone, laid over each other.
+"""Labelled frames with instance truth, where a data set has none: single things laid over each other.
 
-A data set that labels classes alone still shows single things: a connected region that touches no other thing and is
-shaped like one. Its instance is known. Cut out and laid over a frame, over others of its kind above all, it gives
-touching and half hidden things whose every pixel is known. What is left, a row of parked cars labelled as one region,
-is a thing whose instances nobody knows, and is marked so.
+A thing that stands alone (`instances`), cut out and laid over a frame, over others of its kind above all, gives
+touching and half hidden things whose every pixel is known (Dwibedi, Misra, Hebert: Cut, Paste and Learn, ICCV 2017).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from seg_perception.datasets.base import Dataset, read_pair
+from seg_perception.datasets.base import Dataset
+from seg_perception.datasets.instances import (
+    UNKNOWN,
+    InstanceFrame,
+    ThingShape,
+    looks_single,
+    mark_slivers,
+    read_instance_frames,
+    thing_shapes,
+)
+from seg_perception.datasets.pasting import blend, overlap, resized
 from seg_perception.errors import DatasetError
-from seg_perception.labels import CITYSCAPES, VOID_ID
 
-__all__ = [
-    "UNKNOWN",
-    "InstanceFrame",
-    "ThingBank",
-    "ThingShape",
-    "composite",
-    "composite_frames",
-    "mark_slivers",
-    "single_things",
-    "thing_shapes",
-]
+__all__ = ["UNKNOWN", "InstanceFrame", "ThingBank", "composite", "composite_frames"]
 
-UNKNOWN = 65535
-"""In an instance map: a thing, or several; which pixels belong together is not known."""
-
-_SMALLEST_PX = 20
-_LEAST_SEEN = 0.12
-"""A thing of which fewer pixels than this, or a smaller part of it, can be seen counts as unknown."""
-_GAP_PX = 4
-"""Two things that are nearer to each other may be one that a post divides."""
 _TALLEST, _WIDEST = 0.8, 0.7
 """Of the frame's height and width: what is cut out is no larger."""
 _HORIZON = 0.45
@@ -45,82 +34,6 @@ _HORIZON = 0.45
 _NEAREST_TO_HORIZON = 0.03
 _SCALES = (0.35, 3.0)
 _TRIES = 8
-
-
-@dataclass(frozen=True)
-class ThingShape:
-    """What a connected region must look like to be one thing.
-
-    Attributes:
-        tallness: range of height over width.
-        solidity: least share of its convex hull that it fills.
-        height_px: least height, in a frame that is 360 pixels high.
-    """
-
-    tallness: tuple[float, float]
-    solidity: float
-    height_px: int
-
-
-_UPRIGHT = ThingShape((2.2, 4.5), 0.62, 20)
-_VEHICLE = ThingShape((0.5, 1.3), 0.88, 12)
-_CYCLE = ThingShape((0.6, 3.0), 0.55, 16)
-_SHAPES = {
-    "person": _UPRIGHT, "rider": _CYCLE, "bicycle": _CYCLE, "motorcycle": _CYCLE,
-    "car": _VEHICLE, "truck": _VEHICLE, "bus": _VEHICLE, "train": _VEHICLE,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class InstanceFrame:
-    """A picture, and which pixels are which thing.
-
-    Attributes:
-        image: RGB uint8 `[H, W, 3]`.
-        labels: uint8 `[H, W]`, the data set's classes, 255 where void.
-        instances: uint16 `[H, W]`: 0 where there is no thing, `UNKNOWN`, or a number; its pixels have one class.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    instances: np.ndarray
-
-
-def thing_shapes(covers: Iterable[Sequence[str]]) -> dict[int, ThingShape]:
-    """The classes that are things, by what they cover (`Dataset.covers`), and what a single one looks like."""
-    things = {label.name for label in CITYSCAPES if label.is_thing}
-    named = ((i, next((name for name in covered if name in things), "")) for i, covered in enumerate(covers))
-    return {i: _SHAPES[name] for i, name in named if name}
-
-
-def single_things(labels: np.ndarray, shapes: Mapping[int, ThingShape]) -> np.ndarray:
-    """Instance map of a labelled frame, uint16 `[H, W]`: whatever stands alone and looks like one thing has a number."""
-    instances = np.where(np.isin(labels, list(shapes)), UNKNOWN, 0).astype(np.uint16)
-    apart = cv2.dilate((instances > 0).astype(np.uint8), np.ones((_GAP_PX + 1, _GAP_PX + 1), np.uint8))
-    clusters = cv2.connectedComponents(apart, connectivity=8)[1]
-    number = 0
-    for label, shape in shapes.items():
-        count, regions, stats, _ = cv2.connectedComponentsWithStats((labels == label).astype(np.uint8), connectivity=8)
-        for region, (left, top, width, height, area) in enumerate(stats[1:count].tolist(), 1):
-            part = np.s_[top : top + height, left : left + width]
-            mask = regions[part] == region
-            cluster = clusters[part][mask][0]
-            alone = np.count_nonzero((clusters == cluster) & (instances > 0)) == area
-            if alone and _looks_single(mask, shape, (left, top), labels.shape):
-                number += 1
-                instances[part][mask] = number
-    return instances
-
-
-def _looks_single(mask: np.ndarray, shape: ThingShape, corner: tuple[int, int], frame_hw: tuple[int, ...]) -> bool:
-    (height, width), (left, top) = mask.shape, corner
-    cut_off = left == 0 or top == 0 or left + width == frame_hw[1] or top + height == frame_hw[0]
-    small = height < shape.height_px * frame_hw[0] / 360
-    if cut_off or small or not shape.tallness[0] <= height / width <= shape.tallness[1]:
-        return False
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    hull = cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), cv2.convexHull(np.concatenate(contours)), 1)
-    return bool(np.count_nonzero(mask) >= shape.solidity * np.count_nonzero(hull))
 
 
 @dataclass(frozen=True)
@@ -175,7 +88,7 @@ def _things_of(index: int, frame: InstanceFrame, shapes: Mapping[int, ThingShape
         label = int(frame.labels[mask][0])
         fits = h < height * _TALLEST and w < width * _WIDEST and label in shapes
         cut = mask[top : top + h, left : left + w]
-        if fits and _looks_single(cut, shapes[label], (left, top), frame.labels.shape):
+        if fits and looks_single(cut, shapes[label], (left, top), frame.labels.shape):
             things.append(_Thing(index, number, label, left, top, w, h))
     return things
 
@@ -190,7 +103,8 @@ def composite(rng: np.random.Generator, bank: ThingBank, frame: InstanceFrame, a
         bank: with something in it; from frames of about this size, with such a camera.
     """
     height, width = frame.labels.shape
-    wanted, places = int(rng.integers(1, at_most + 1)), []
+    wanted = int(rng.integers(1, at_most + 1))
+    places: list[tuple[_Thing, float, float]] = []
     while len(places) < wanted:
         places += _arrangement(rng, bank, height, width)
     laid = _Laid(frame)
@@ -252,49 +166,29 @@ class _Laid:
         if size[0] > width * _WIDEST or size[1] > height * _TALLEST:
             return False
         left, top = round(middle - size[0] / 2), round(foot) - size[1]
-        x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + size[0]), min(height, top + size[1])
-        if x1 - x0 < 4 or y1 - y0 < 4:
+        seen = overlap((left, top), size, self.labels.shape, 4)
+        if seen is None:
             return False
-        near = np.s_[max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2]
-        patch, alpha = _resized(*bank.cut_out(thing), size)
+        patch, alpha = resized(*bank.cut_out(thing), size, scale < 1)
         if rng.random() < 0.5:
             patch, alpha = patch[:, ::-1], alpha[:, ::-1]
         lit = patch.astype(np.float32) * (rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3))
-        cut, part = np.s_[y0 - top : y1 - top, x0 - left : x1 - left], np.s_[y0:y1, x0:x1]
+        part, cut = seen
         mask = alpha[cut] > 0.5
-        reach = np.zeros(self.labels.shape, np.uint8)
-        reach[part] = mask
-        touched = cv2.dilate(reach[near], np.ones((3, 3), np.uint8)) > 0
-        if not mask.any() or (self.instances[near][touched] == UNKNOWN).any():
+        if not mask.any() or self._touches_unknown(part, mask):
             return False
-        share = alpha[cut][..., None]
-        self.image[part] = np.clip(self.image[part] * (1 - share) + lit[cut] * share, 0, 255).astype(np.uint8)
+        blend(self.image[part], lit[cut], alpha[cut])
         number = max(self.whole, default=0) + 1
         self.labels[part][mask], self.instances[part][mask] = thing.label, number
         self.whole[number] = int(np.count_nonzero(mask))
         return True
 
-
-def _resized(patch: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Patch and how much of every pixel is the thing's, 0 to 1, at (width, height)."""
-    how = cv2.INTER_AREA if size[0] < mask.shape[1] else cv2.INTER_LINEAR
-    return cv2.resize(patch, size, interpolation=how), cv2.resize(mask.astype(np.float32), size, interpolation=how)
-
-
-def mark_slivers(instances: np.ndarray, whole: Mapping[int, int] | None = None) -> np.ndarray:
-    """The instance map with things of which next to nothing is seen marked as unknown; a copy.
-
-    Args:
-        whole: pixels of every number as it was before others hid it.
-    """
-    counts = np.bincount(instances.ravel(), minlength=UNKNOWN + 1)
-    table = np.arange(UNKNOWN + 1).astype(np.uint16)
-    for number in np.flatnonzero(counts[1:UNKNOWN]) + 1:
-        least = max(_SMALLEST_PX, _LEAST_SEEN * (whole or {}).get(int(number), 0))
-        if counts[number] < least:
-            table[number] = UNKNOWN
-    marked: np.ndarray = table[instances]
-    return marked
+    def _touches_unknown(self, part: tuple[slice, slice], mask: np.ndarray) -> bool:
+        grown = cv2.dilate(np.pad(mask.astype(np.uint8), 1), np.ones((3, 3), np.uint8)) > 0
+        rows, columns = (slice(max(0, axis.start - 1), axis.stop + 1) for axis in part)
+        near = self.instances[rows, columns]
+        inside = grown[rows.start - part[0].start + 1 :, columns.start - part[1].start + 1 :]
+        return bool((near[inside[: near.shape[0], : near.shape[1]]] == UNKNOWN).any())
 
 
 def composite_frames(dataset: Dataset, count: int, seed: int = 0, at_most: int = 10) -> list[InstanceFrame]:
@@ -303,12 +197,8 @@ def composite_frames(dataset: Dataset, count: int, seed: int = 0, at_most: int =
     Raises:
         DatasetError: a frame cannot be read, or no thing of the data set stands alone.
     """
-    shapes = thing_shapes(dataset.covers)
-    frames = []
-    for item in dataset.items:
-        image, labels = read_pair(item)
-        frames.append(InstanceFrame(image, labels, single_things(labels, shapes)))
-    bank = ThingBank(frames, shapes)
+    frames = read_instance_frames(dataset)
+    bank = ThingBank(frames, thing_shapes(dataset.covers))
     if not bank.by_label:
         raise DatasetError(
             f"{dataset.name} {dataset.split}: no car, person or the like stands alone in any of its {len(frames)} "

@@ -45,7 +45,7 @@ class FrameRunner:
         """
         fit, tensor = self._fits.stretch(image)
         started = time.perf_counter()
-        heads = self.backend.infer(tensor, 0)
+        heads = self.backend.infer(tensor, 0, things=False)
         inference_ms = (time.perf_counter() - started) * 1e3
         assert heads.confidence is not None  # a model file always has it
         return self.class_of[fit.to_camera(heads.class_ids)], fit.to_camera(heads.confidence, outside=0), inference_ms

@@ -31,7 +31,7 @@ def box_costs(edges: LineFilters, std: np.ndarray, scale: np.ndarray, boxes: np.
 _NEW_EDGE_SIZES = 8.0
 """A new thing's edge is anywhere in a range of so many sizes of a track."""
 
-_HIDDEN_EDGE_COST = 3.0
+_HIDDEN_EDGE_COST = 2.0
 
 _NEW_PLACE_M2 = 100.0
 _WRONG_PLACE_COST = 2.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from seg_perception.geometry.ground import ClassMap, GroundCamera
 
-__all__ = ["PoseNoise", "Sights", "covariances_of", "spread_of"]
+__all__ = ["PoseNoise", "Sights", "covariances_of", "per_cell", "spread_of"]
 
 _CELL_VARIANCE = 1 / 12
 """Of where an edge is between two cells' centres: anywhere, cells²."""
@@ -34,33 +34,34 @@ class PoseNoise:
 
 @dataclass(frozen=True)
 class Sights:
-    """Lines of sight that meet the ground, one a row, along the ground frame's axes.
+    """Lines of sight that meet the ground, one a row.
 
     Attributes:
-        directions: float64 `[k, 3]`, of any length; z is below 0.
-        per_cell: float64 `[k, 3, 2]`: how the direction changes from a cell of the class map to the next column, row.
+        directions: float64 `[k, 3]`, along the ground frame's axes, 1 deep along the optical axis; z is below 0.
+        slopes: float64 `[k, 2, 2]`: how x / z and y / z in the optical frame change from a cell of the class map to the
+            next column, row.
         reaches: float64 `[k]`: times the direction is where the ground is.
         away_m: float64 `[k, 2]`, from the camera's foot to where the ground is met.
         ranges_m: float64 `[k]`, its length.
     """
 
     directions: np.ndarray
-    per_cell: np.ndarray
+    slopes: np.ndarray
     reaches: np.ndarray
     away_m: np.ndarray
     ranges_m: np.ndarray
 
     @classmethod
-    def of(cls, directions: np.ndarray, per_cell: np.ndarray, eye_height_m: float) -> Sights:
+    def of(cls, directions: np.ndarray, slopes: np.ndarray, eye_height_m: float) -> Sights:
         """From directions that go down."""
         reaches = eye_height_m / -directions[:, 2]
         away = directions[:, :2] * reaches[:, None]
-        return cls(directions, per_cell, reaches, away, np.sqrt((away * away).sum(1)))
+        return cls(directions, slopes, reaches, away, np.sqrt(away[:, 0] ** 2 + away[:, 1] ** 2))
 
     def take(self, which: np.ndarray) -> Sights:
         """Some of them."""
-        rows = (self.directions, self.per_cell, self.reaches, self.away_m, self.ranges_m)
-        return Sights(*(row[which] for row in rows))
+        rows = (self.directions, self.slopes, self.reaches, self.away_m, self.ranges_m)
+        return Sights(*(row.take(which, axis=0) for row in rows))
 
     def shifts(self, turned: np.ndarray) -> np.ndarray:
         """float64 `[k, 2, n]`: how the places move when the directions change by `turned`, `[k, 3, n]`.
@@ -70,38 +71,31 @@ class Sights:
         slope = self.away_m / -self.directions[:, 2:]
         return self.reaches[:, None, None] * turned[:, :2] + slope[:, :, None] * turned[:, 2:]
 
-    def turned(self, ground: GroundCamera) -> np.ndarray:
-        """float64 `[k, 3, 3]`: how the directions change with roll, pitch and yaw: axis × direction.
 
-        Of R = Rz · Ry · Rx, roll turns about the body's own axis, pitch about the left axis, levelled, yaw about the
-        vertical.
-        """
-        c, s = math.cos(ground.heading_rad), math.sin(ground.heading_rad)
-        (rx, ry, rz), (x, y, z) = ground.pose[:3, 2].tolist(), self.directions.T
-        turned = np.empty((len(x), 3, 3))
-        turned[:, 0, 0], turned[:, 1, 0], turned[:, 2, 0] = ry * z - rz * y, rz * x - rx * z, rx * y - ry * x
-        turned[:, 0, 1], turned[:, 1, 1], turned[:, 2, 1] = c * z, s * z, -s * y - c * x
-        turned[:, 0, 2], turned[:, 1, 2], turned[:, 2, 2] = -y, x, 0.0
-        return turned
+def per_cell(sights: Sights, ground: GroundCamera) -> np.ndarray:
+    """float64 `[k, 3, 2]`: how the directions change from a cell of the class map to the next column, row."""
+    changes: np.ndarray = ground.pose[:3, :2] @ sights.slopes
+    return changes
 
 
 def covariances_of(sights: Sights, ground: GroundCamera, onto: ClassMap, noise: PoseNoise) -> np.ndarray:
     """float64 `[k, 2, 2]`, m²: J Σ Jᵀ of what is declared, and of cells that have a size."""
     jacobian = np.empty((len(sights.ranges_m), 2, 8))
-    jacobian[:, :, :2] = sights.shifts(sights.per_cell)
+    jacobian[:, :, :2] = sights.shifts(per_cell(sights, ground))
     jacobian[:, :, 2:4] = np.eye(2)
     jacobian[:, :, 4] = sights.away_m / ground.eye_height_m
-    jacobian[:, :, 5:] = sights.shifts(sights.turned(ground))
-    cells = _cell_variances(onto, noise)
-    variances = np.concatenate([cells, np.square(noise.position_sigma_m), np.square(noise.rotation_sigma_rad)])
-    covariances: np.ndarray = (jacobian * variances) @ np.swapaxes(jacobian, 1, 2)
+    jacobian[:, :, 5:] = sights.shifts(_crossed(_axes(ground), sights.directions))
+    variances = np.concatenate(
+        [_cell_variances(onto, noise), np.square(noise.position_sigma_m), np.square(noise.rotation_sigma_rad)]
+    )
+    covariances: np.ndarray = (jacobian * variances) @ jacobian.transpose(0, 2, 1)
     return covariances
 
 
 def spread_of(
     sights: Sights,
     starts: np.ndarray,
-    owner: np.ndarray,
+    group: np.ndarray,
     nearest: np.ndarray,
     ground: GroundCamera,
     onto: ClassMap,
@@ -109,28 +103,51 @@ def spread_of(
 ) -> np.ndarray:
     """float64 `[m, 2, 2]`, m²: what it costs that another contact of an object may be the nearest in truth.
 
-    Along a bumper many are as near as one another, to what pixels and pose can tell. Each counts by how likely its
-    distance is the least; the second moment about the one chosen is what this adds to the covariance.
+    Along a bumper many are as near as one another, as far as pixels and pose can tell. Each counts by how likely it is
+    the nearest; the second moment about the one chosen is what this adds to the covariance.
 
     Args:
         sights: contacts, those of an object one after another.
         starts: intp `[m]`, where each object's begin.
-        owner: intp `[k]`, whose they are, 0 to m − 1.
+        group: intp `[k]`, whose they are, 0 to m − 1.
         nearest: intp `[m]`, which of them is taken for the nearest.
     """
-    along = sights.away_m / sights.ranges_m[:, None]
-    cell = np.einsum("ki,kij->kj", along, sights.shifts(sights.per_cell))
-    by_pose = np.einsum("ki,kij->kj", along, sights.shifts(sights.turned(ground)))
-    chosen = nearest[owner]
-    variance = cell**2 @ _cell_variances(onto, noise)
-    variance += variance[chosen]
-    variance += ((by_pose - by_pose[chosen]) ** 2) @ np.square(noise.rotation_sigma_rad)
-    weight = np.exp((sights.ranges_m - sights.ranges_m[chosen]) ** 2 / (-2 * variance))
-    aside = sights.away_m - sights.away_m[chosen]
-    moments = weight[:, None] * np.stack([aside[:, 0] ** 2, aside[:, 0] * aside[:, 1], aside[:, 1] ** 2], 1)
-    total = np.add.reduceat(weight, starts)
-    xx, xy, yy = (np.add.reduceat(moments, starts, axis=0) / total[:, None]).T
-    return np.stack([xx, xy, xy, yy], 1).reshape(-1, 2, 2)
+    d, ranges, away = sights.directions, sights.ranges_m, sights.away_m
+    # How the range changes with the direction.
+    by_x, by_y = (away * (sights.reaches / np.maximum(ranges, 1e-9))[:, None]).T
+    by_z = ranges / -d[:, 2]
+    x, y, z = d.T
+    about = np.stack([y * by_z - z * by_y, z * by_x - x * by_z, x * by_y - y * by_x], 1)
+    by_pose = about @ (_axes(ground).T * noise.rotation_sigma_rad)
+    by_cell = np.einsum("ki,kij->kj", np.stack([by_x, by_y, by_z], 1) @ ground.pose[:3, :2], sights.slopes)
+    variance = (by_cell * by_cell) @ _cell_variances(onto, noise)
+    chosen = nearest.take(group)
+    variance += variance.take(chosen)
+    variance += np.square(by_pose - by_pose.take(chosen, axis=0)).sum(1)
+    weight = np.exp(np.square(ranges - ranges.take(chosen)) / (-2 * np.maximum(variance, 1e-12)))
+    aside_x, aside_y = (away - away.take(chosen, axis=0)).T
+    moments = weight * np.stack([np.ones_like(weight), aside_x * aside_x, aside_x * aside_y, aside_y * aside_y])
+    total, xx, xy, yy = np.add.reduceat(moments, starts, axis=1) if len(starts) else np.empty((4, 0))
+    return np.stack([xx, xy, xy, yy], 1).reshape(-1, 2, 2) / total[:, None, None]
+
+
+def _axes(ground: GroundCamera) -> np.ndarray:
+    """float64 `[3, 3]`, about which roll, pitch and yaw turn the directions: axis × direction is how they change.
+
+    Of R = Rz · Ry · Rx, roll turns about the body's own axis, pitch about the left axis, levelled, and yaw about the
+    vertical.
+    """
+    c, s = math.cos(ground.heading_rad), math.sin(ground.heading_rad)
+    return np.array([ground.pose[:3, 2], (-s, c, 0.0), (0.0, 0.0, 1.0)])
+
+
+def _crossed(axes: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """float64 `[k, 3, n]`: each of the axes `[n, 3]` × each of the directions `[k, 3]`."""
+    x, y, z = axes.T
+    none = np.zeros_like(x)
+    matrix = np.array([[none, z, -y], [-z, none, x], [y, -x, none]])
+    crossed: np.ndarray = directions @ matrix.reshape(3, -1)
+    return crossed.reshape(len(directions), 3, len(axes))
 
 
 def _cell_variances(onto: ClassMap, noise: PoseNoise) -> np.ndarray:

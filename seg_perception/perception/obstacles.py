@@ -13,7 +13,7 @@ import numpy as np
 from seg_perception.geometry.camera import CameraModel
 from seg_perception.geometry.ground import ClassMap, GroundCamera
 from seg_perception.objects import Objects, Obstacles
-from seg_perception.perception.contact_noise import PoseNoise, Sights, covariances_of, spread_of
+from seg_perception.perception.contact_noise import PoseNoise, Sights, covariances_of, per_cell, spread_of
 from seg_perception.perception.outlines import OutlineFinder, Outlines, groups
 
 __all__ = ["ObstacleFinder", "PoseNoise"]
@@ -25,6 +25,10 @@ _DEEPEST, _LEAST_DEPTH_M = 2.0, 1.0
 """Contacts further behind the nearest one than so many widths of the object, and than this, are no feet: there the
 ground is seen past what hangs over, an arm or a mirror."""
 
+_FULL_TURN = 7.0
+"""More than 2π."""
+
+_HERE_M = 1e-6
 _ASIDE = 0.05
 """Cosine of how far off an object's bearing its cells may be for its width and height."""
 
@@ -49,6 +53,7 @@ class ObstacleFinder:
         ground: GroundCamera,
         frame_id: str,
         noise: PoseNoise,
+        stands: np.ndarray | None = None,
     ) -> Obstacles:
         """Objects whose contact with the ground is in view; velocities are NaN, `is_relative` is True.
 
@@ -63,12 +68,16 @@ class ObstacleFinder:
             ground: the camera at its place; the same camera.
             frame_id: name of the ground frame.
             noise: what the covariances follow from.
+            stands: bool `[256]` by class id: what stands on the ground itself, as riders do not; None: all do.
 
         Raises:
             ValueError: a map of another size.
         """
         outlines = self._outlines.read(objects.instance_map, class_ids, is_ground, ground)
         sights, owner = self._outlines.contacts(outlines, ground)
+        if stands is not None:
+            some = np.flatnonzero(stands.take(objects.class_ids).take(owner.astype(np.intp) - 1))
+            sights, owner = sights.take(some), owner.take(some)
         nearest, covariances = self._nearest(sights, owner, ground, noise)
         chosen, rows = sights.take(nearest), owner[nearest]
         widths, heights = _sizes(outlines, chosen, rows, ground)
@@ -89,6 +98,7 @@ class ObstacleFinder:
             contact_rows=contact_rows,
             without_contact=len(objects) - m,
             velocities_mps=np.full((m, 2), np.nan),
+            heading_rad=ground.heading_rad,
         )
 
     def _nearest(
@@ -110,49 +120,54 @@ class ObstacleFinder:
         return nearest[known], covariances[known]
 
 
-def _sizes(
-    outlines: Outlines, chosen: Sights, rows: np.ndarray, ground: GroundCamera
-) -> tuple[np.ndarray, np.ndarray]:
+def _sizes(outlines: Outlines, chosen: Sights, rows: np.ndarray, ground: GroundCamera) -> tuple[np.ndarray, np.ndarray]:
     """Widths and heights, float64 `[m]`, as if all of an object were upright at its contact's distance."""
     if not len(rows):
         return np.empty(0), np.empty(0)
-    unit = chosen.away_m / np.maximum(chosen.ranges_m, 1e-9)[:, None]
+    ux, uy = _units(chosen, ground)
     which = np.full(int(outlines.owner[-1]) + 1, -1, np.intp)
     which[rows] = np.arange(len(rows))
-    index = which[outlines.owner]
-    seen = np.flatnonzero(index >= 0)
-    index = index[seen]
-    x, y, z = outlines.directions[seen].T
-    ux, uy = unit[index].T
-    ahead = x * ux + y * uy
-    valid = ahead > _ASIDE
-    with np.errstate(all="ignore"):
-        per_m = chosen.ranges_m[index] / ahead
-    left, up = (y * ux - x * uy) * per_m, z * per_m
-    starts, _ = groups(index[valid])
-    left, up = left[valid], up[valid]
+    index, directions = which.take(outlines.owner), outlines.directions
+    if index.min() < 0:
+        directions, index = directions[index >= 0], index[index >= 0]
+    x, y, z = directions.T
+    ahead = x * ux.take(index) + y * uy.take(index)
+    unseen = ahead <= _ASIDE
+    per_m = chosen.ranges_m.take(index) / np.maximum(ahead, _ASIDE)
+    left, up = (y * ux.take(index) - x * uy.take(index)) * per_m, z * per_m
+    if unseen.any():
+        left[unseen], up[unseen] = 0.0, -ground.eye_height_m
+    starts, _ = groups(index)
     widths = np.maximum.reduceat(left, starts) - np.minimum.reduceat(left, starts)
     heights = np.maximum.reduceat(up, starts) + ground.eye_height_m
     # From the outermost cells' centres to their edges, by the size of a cell where the contact is.
-    dx, dy, dz = np.moveaxis(chosen.per_cell, 1, 0)
-    flat = chosen.ranges_m / np.maximum(chosen.reaches, 1e-12)
-    ux, uy = unit.T
-    cell_left = (dy * ux[:, None] - dx * uy[:, None]) * chosen.reaches[:, None]
-    slope = chosen.directions[:, 2] / np.maximum(flat, 1e-12)
-    cell_up = (dz - slope[:, None] * (dx * ux[:, None] + dy * uy[:, None])) * chosen.reaches[:, None]
-    return widths + np.hypot(*cell_left.T), heights + np.hypot(*cell_up.T) / 2
+    dx, dy, dz = per_cell(chosen, ground).transpose(1, 2, 0) * chosen.reaches
+    fall = ground.eye_height_m / np.maximum(chosen.ranges_m, _HERE_M)
+    across, upright = dy * ux - dx * uy, dz + fall * (dx * ux + dy * uy)
+    return widths + np.hypot(*across), heights + np.hypot(*upright) / 2
+
+
+def _units(chosen: Sights, ground: GroundCamera) -> np.ndarray:
+    """float64 `[2, m]`: x and y of the directions of the contacts on the ground; ahead, if straight below."""
+    units = (chosen.away_m / np.maximum(chosen.ranges_m, _HERE_M)[:, None]).T
+    here = chosen.ranges_m < _HERE_M
+    units[:, here] = np.array([[math.cos(ground.heading_rad)], [math.sin(ground.heading_rad)]])
+    return units
 
 
 def _near_by(
     sights: Sights, owner: np.ndarray, chosen: Sights, rows: np.ndarray, widths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which contacts to tell, and the obstacles they belong to; those of an object from left to right."""
-    reach = np.full(int(owner[-1]) + 1 if len(owner) else 1, -np.inf)
+    if not len(rows):
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    reach = np.full(int(owner[-1]) + 1, -np.inf)
     reach[rows] = chosen.ranges_m + np.maximum(_DEEPEST * widths, _LEAST_DEPTH_M)
-    kept = np.flatnonzero(sights.ranges_m <= reach[owner])
-    bearing = np.arctan2(sights.away_m[kept, 1], sights.away_m[kept, 0])
-    kept = kept[np.lexsort((-bearing, owner[kept]))]
-    return kept, np.searchsorted(rows, owner[kept])
+    kept = np.flatnonzero(sights.ranges_m <= reach.take(owner))
+    obstacle = np.searchsorted(rows, owner.take(kept))
+    x, y = sights.away_m.take(kept, axis=0).T
+    order = np.argsort(obstacle * _FULL_TURN - np.arctan2(y, x), kind="stable")
+    return kept.take(order), obstacle.take(order)
 
 
 def _wrapped(angle: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from seg_perception.perception.kalman import LineFilters, PlaneFilters
 __all__ = ["Tracked", "Tracker", "TrackerSpec"]
 
 
-EXP, MAXG, BORN, BY, W0, COMMON, OV, JUST, JT, OS = 0, 0.5, 2.0, 2.0, 0.2, 1, 20.0, 8.0, 0.1, 0.6
-MINSTD, KS, HEAVY = .3, 0., 0
+EXP, MAXG, BORN, BY, W0, COMMON, OV, JUST, JT, OS = 0, 0.5, 2.0, 2.0, 0.02, 1, 20.0, 8.0, 0.1, 0.6
+MINSTD, WW, WL, BY2 = .3, 0.1, 1., 2.
+YN, YW, YV = 1., 1., 1.
 SURE, MAT, REACH = 20., 0.3, 3.
 @dataclass(frozen=True)
 class Tracked:
@@ -42,8 +43,8 @@ class TrackerSpec:
     groups: tuple[tuple[int, ...], ...] = ((11, 12, 17, 18), (13, 14, 15, 16))
     edge_px: float = 0.7
     edge_sizes: float = 0.05
-    edge_speed_sizes: float = 2.0
-    edge_wander_sizes: float = 6.0
+    edge_speed_sizes: float = 3.0
+    edge_wander_sizes: float = 4.0
     place_m: float = 0.1
     speed_mps: float = 8.0
     wander_mps: float = 2.0
@@ -142,7 +143,7 @@ class Tracker:
             self._keep(old)
         if passed_s > 0:
             scale = self._scale(self._edges.places)
-            self._edges.predict(passed_s, spec.edge_wander_sizes * scale, self._growth(passed_s))
+            self._edges.predict(passed_s, np.array([[1.],[YW],[1.],[YW]])*spec.edge_wander_sizes * scale, self._growth(passed_s))
             self._plane.predict(passed_s, spec.wander_mps)
         return passed_s
 
@@ -172,7 +173,8 @@ class Tracker:
         return np.maximum(0.5 * (boxes[2] - boxes[0] + boxes[3] - boxes[1]), 2.0)
 
     def _std(self, scale: np.ndarray) -> np.ndarray:
-        return np.sqrt(self.spec.edge_px**2 + (self.spec.edge_sizes * scale)**2)
+        m=np.array([[1.],[YN],[1.],[YN]])
+        return np.sqrt(self.spec.edge_px**2 + (self.spec.edge_sizes * m* scale)**2)
 
     def _costs(self, boxes, classes, placed, positions, noise, scale):
         spec = self.spec
@@ -197,7 +199,7 @@ class Tracker:
     def _update(self, rows, columns, boxes, classes, placed, positions, noise):
         spec = self.spec
         scale = self._scale(self._edges.places[:, rows])
-        self._edges.update(rows, boxes[columns].T, self._std(scale), spec.edge_wander_sizes * scale, spec.jump_std)
+        self._edges.update(rows, boxes[columns].T, self._std(scale), np.array([[1.],[YW],[1.],[YW]])*spec.edge_wander_sizes * scale, spec.jump_std)
         seen = placed[columns]
         self._plane.update(rows[seen], positions[columns[seen]], noise[columns[seen]], spec.wander_mps, self._common(), spec.speed_mps, spec.jump_std)
         self._classes[rows] = classes[columns]
@@ -216,13 +218,13 @@ class Tracker:
             x=.5*(e.places[0]+e.places[2])[mature]; y=e.places[3][mature]
             v=.5*(e.state[1][[0,1]]+e.state[1][[2,3]])[:,mature]
             dx=(.5*(boxes[:,0]+boxes[:,2]))[:,None]-x; dy=boxes[:,3][:,None]-y
-            L=BORN*(scale[:,None]+KS*self._scale(e.places)[mature])
-            w=np.exp(-.5*(dx**2+(BY*dy)**2)/L**2) if HEAVY==0 else 1/(1+(dx**2+(BY*dy)**2)/L**2)**2
+            d2=dx**2+(BY*dy)**2
+            w=np.exp(-.5*d2/(BORN*scale[:,None])**2)+WW*np.exp(-.5*(dx**2+(BY2*dy)**2)/(WL*(scale[:,None]+self._scale(e.places)[mature]))**2)
             tot=w.sum(1)+W0
             m=(w@v.T)/tot[:,None]
             vel=m.T[[0,1,0,1]]
             std=std*np.maximum(np.sqrt(W0/tot),MINSTD)
-        self._edges.start(boxes.T, vel, self._std(scale), std)
+        self._edges.start(boxes.T, vel, self._std(scale), np.array([[1.],[YV],[1.],[YV]])*std)
         self._plane.start(n)
         self._ids = np.concatenate([self._ids, np.arange(self._next_id, self._next_id + n)])
         self._next_id += n

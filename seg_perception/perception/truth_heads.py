@@ -30,12 +30,10 @@ def true_heads(instance_map: np.ndarray, heads_hw: tuple[int, int]) -> tuple[np.
     centers, offsets = np.zeros(heads_hw, np.float32), np.zeros((2, *heads_hw), np.float32)
     scale = np.array([height / instance_map.shape[0], width / instance_map.shape[1]])
     numbers, flat = np.unique(instance_map, return_inverse=True)
+    flat = flat.reshape(-1)
     dense = flat.reshape(instance_map.shape)
-    areas = np.bincount(dense.ravel(), minlength=len(numbers))
-    at_row, at_column = (
-        np.bincount(dense.ravel(), np.broadcast_to(places, dense.shape).ravel()) / areas
-        for places in (np.arange(dense.shape[0])[:, None], np.arange(dense.shape[1])[None])
-    )
+    areas = np.bincount(flat, minlength=len(numbers))
+    at_row, at_column = (np.bincount(flat, places.ravel()) / areas for places in np.indices(dense.shape))
     middles = (np.stack([at_row, at_column], -1) + 0.5) * scale - 0.5
     rows, columns = ((np.arange(n) + 0.5) / s for n, s in zip(heads_hw, scale))
     own = dense[rows.astype(np.intp)[:, None], columns.astype(np.intp)[None]]

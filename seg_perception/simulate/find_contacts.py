@@ -59,6 +59,8 @@ class _Search:
         self.focal_px = max(truth.lens.camera.fx, truth.lens.camera.fy)
         self.eye_m = float(truth.view.eye[2])
         *self._limits, self._nearest_m = _picture_on_ground(truth)
+        ahead = truth.view.world_from_optical[:2, 2]
+        self._heading_in_world = math.atan2(ahead[1], ahead[0])
 
     def look(self, bearings: np.ndarray, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         _, instance_ids, is_ground = self._truth.labels_at(self._truth.polar(bearings, ranges))
@@ -83,12 +85,12 @@ class _Search:
             # It begins on one side behind the camera and ends on the other.
             low, high = self._limits
         low, high = max(low, self._limits[0]), min(high, self._limits[1])
-        clear = np.maximum(self.eye_m - corners[:, 2], 1e-6)
-        nearest = 1 / (float((clear / np.maximum(distance, 1e-6)).max()) / self.eye_m + margin / self.eye_m)
+        clear = _distance_at_least(away, thing.yaw_rad - self._heading_in_world)
+        nearest = _range_on_road(clear, float(corners[:, 2].min()), self.eye_m)
+        nearest = 1 / (1 / max(nearest, self._nearest_m) + margin / self.eye_m)
         ground_z = thing.position[2]
         furthest = _range_on_road(float(distance.max()), ground_z + _LIFT_MAX_M, self.eye_m)
         furthest = min(furthest, _range_on_road(self._range_max_m, ground_z, self.eye_m) * 1.01)
-        nearest = max(nearest, self._nearest_m)
         if low >= high or nearest >= furthest:
             return None
         return Window(thing.instance_id, (low, high), nearest, furthest)
@@ -97,6 +99,14 @@ class _Search:
 def _range_on_road(distance_m: float, z_m: float, eye_m: float) -> float:
     """How far away lines of sight meet the road that pass a place of that height."""
     return distance_m * eye_m / (eye_m - z_m) if eye_m > z_m else math.inf
+
+
+def _distance_at_least(away: np.ndarray, yaw_rad: float) -> float:
+    """From the camera's foot to points `[N, 2]` and all between them: to a box along either of two directions."""
+    c, s = math.cos(yaw_rad), math.sin(yaw_rad)
+    turned = away @ np.array([[c, -s], [s, c]])
+    gaps = (np.maximum(np.maximum(side.min(axis=0), -side.max(axis=0)), 0.0) for side in (away, turned))
+    return max(float(np.hypot(*gap)) for gap in gaps)
 
 
 def _from_foot(truth: GroundTruth, world: np.ndarray) -> np.ndarray:

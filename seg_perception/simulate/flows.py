@@ -106,7 +106,14 @@ def flows_of(street: Street, bustle: Bustle) -> tuple[Flow, ...]:
     if not bustle:
         return tuple(replace(flow, first_id=FIRST_MOVER_ID + flow.number * FLOW_IDS) for flow in flows)
     # Nobody can cross right before the ego vehicle while another drives there: half of the drives are without.
-    flows = (replace(flows[0], leads=0.5 if bustle.crossers else 1.0), *flows[1:])
+    # And cyclists keep clear of whoever parks or overtakes.
+    flows = (
+        replace(flows[0], leads=0.5 if bustle.crossers else 1.0),
+        flows[1],
+        replace(flows[2], y=street.kerb_right + 2.55),
+        replace(flows[3], y=street.lane_m + 1.55),
+        *flows[4:],
+    )
     return tuple(
         replace(
             flow,

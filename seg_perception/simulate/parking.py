@@ -32,7 +32,7 @@ def tight_rows(
     for x0, x1 in stretches:
         kinds = _kinds_for(rng, x1 - x0)
         for kind, x in zip(kinds, _places(rng, kinds, x0, x1)):
-            away = side.kerb - 0.25 - VEHICLES[kind].width / 2 - 0.12 * rng.random()
+            away = side.kerb - 0.12 - VEHICLES[kind].width / 2 - 0.08 * rng.random()
             yaw = (0.0 if side.sign < 0 else math.pi) + 0.02 * (rng.random() - 0.5)
             color = BODY_COLORS[int(rng.random() * len(BODY_COLORS))]
             cars.append(Parked(kind, x, side.sign * away, yaw, color, first_id + len(cars)))

@@ -93,7 +93,7 @@ def plan_block(seed: int, index: int, kerb_height_m: float = KERB_M, bustle: Bus
 def _busier(plan: Block, seed: int, sides: tuple[SidePlan, SidePlan], bustle: Bustle) -> Block:
     """The same block with fuller kerbs and sidewalks, and with room where people cross."""
     first_id, crossing_x = bustle.first_id(plan.index), mid_crossing(seed, plan.index, bustle)
-    parked, crowd = plan.parked, list[Stander]()
+    parked, standers, crowd = plan.parked, plan.standers, list[Stander]()
     if bustle.tight_parking:
         rng = stream(seed, plan.index, 0xBB)
         rows = (tight_rows(rng, plan, side, first_id + 20 * i, crossing_x) for i, side in enumerate(sides))
@@ -103,11 +103,20 @@ def _busier(plan: Block, seed: int, sides: tuple[SidePlan, SidePlan], bustle: Bu
             car for car in parked if abs(car.x - crossing_x) > CLEAR_OF_CROSSING_M + VEHICLES[car.kind].length / 2
         )
     if bustle.crowds:
+        standers = tuple(_nearer_to_plots(stander, sides) for stander in standers)
         rng = stream(seed, plan.index, 0xC7)
         for side in sides:
             own_id = first_id + FIRST_GROUP_ID + len(crowd)
-            crowd += standing_groups(rng, plan, side, own_id, bustle.crowds, plan.standers)
-    return replace(plan, parked=parked, crowd=tuple(crowd))
+            crowd += standing_groups(rng, plan, side, own_id, bustle.crowds, standers)
+    return replace(plan, parked=parked, standers=standers, crowd=tuple(crowd))
+
+
+def _nearer_to_plots(stander: Stander, sides: tuple[SidePlan, SidePlan]) -> Stander:
+    """Out of the way of groups who walk along."""
+    if stander.kind != "person":
+        return stander
+    side = sides[0] if stander.y < 0 else sides[1]
+    return replace(stander, y=(stander.y + side.sign * side.front) / 2)
 
 
 def _side_kind(rng: random.Random) -> str:

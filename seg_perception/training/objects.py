@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from seg_perception.datasets.pasting import blend, overlap, resized
+
 __all__ = ["SCATTERED", "STANDS_WITHOUT_RIDER", "ObjectBank", "scatter"]
 
 SCATTERED = ("sign", "pedestrian", "cyclist", "car", "traffic sign", "traffic light", "person", "rider", "bicycle",
@@ -102,9 +104,7 @@ def scatter(
         size = (max(2, round(mask.shape[1] * scale)), max(3, round(mask.shape[0] * scale)))
         if size[0] > width * _WIDEST or size[1] > height * _TALLEST:
             continue
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        patch = cv2.resize(patch, size, interpolation=how)
-        alpha: np.ndarray = cv2.resize(mask.astype(np.float32), size, interpolation=how)
+        patch, alpha = resized(patch, mask, size, scale < 1)
         if rng.random() < 0.5:
             patch, alpha = patch[:, ::-1], alpha[:, ::-1]
         gain = rng.uniform(0.6, 1.4, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0.7, 1.3))
@@ -116,12 +116,11 @@ def scatter(
             foot = rng.uniform(0.3, 1.0) * height
         top = round(foot + rng.normal(0, 0.03) * height) - size[1]
         left = round(rng.uniform(-0.3 * size[0], width - 0.7 * size[0]))
-        x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + size[0]), min(height, top + size[1])
-        if x1 - x0 < 2 or y1 - y0 < 2:
+        seen = overlap((left, top), size, labels.shape, 2)
+        if seen is None:
             continue
-        part, cut = np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-        share = alpha[cut][..., None]
-        image[part] = np.clip(image[part] * (1 - share) + lit[cut] * share, 0, 255).astype(np.uint8)
+        part, cut = seen
+        blend(image[part], lit[cut], alpha[cut])
         labels[part][alpha[cut] > 0.5] = thing.label
         covered[part] |= alpha[cut] > 0.05
     return image, labels, covered

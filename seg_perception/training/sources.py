@@ -122,7 +122,7 @@ def simulated_frames(config: DataConfig, say: Callable[[str], None]) -> Iterator
     for first in range(0, config.frames, _FRAMES_PER_STREET):
         seed = config.first_seed + first // _FRAMES_PER_STREET
         rng = np.random.default_rng(seed)
-        camera = {
+        camera: dict[str, Any] = {
             "focal_px": float(rng.uniform(300, 520)), "camera_height_m": float(rng.uniform(0.5, 2.0)),
             "camera_pitch_rad": float(rng.uniform(-0.03, 0.1)),
         }  # fmt: skip

@@ -10,7 +10,7 @@ import copy
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,19 @@ from seg_perception.datasets import Dataset
 from seg_perception.errors import TrainingError
 from seg_perception.labels import CITYSCAPES
 from seg_perception.training.checkpoint import load_checkpoint, open_network, save_checkpoint
-from seg_perception.training.config import ScheduleConfig, TrainConfig, train_config
+from seg_perception.training.config import TrainConfig
 from seg_perception.training.data import Batch, TrainingSet
 from seg_perception.training.evaluate import confusion_on
 from seg_perception.training.losses import PartialLabelLoss, distillation_loss, refine, soft_jaccard_loss, soft_views
 from seg_perception.training.models import build
 from seg_perception.training.run_log import RunLog
+from seg_perception.training.running import (
+    LOG_EVERY,
+    average_into,
+    device_of,
+    learning_rate_at,
+    require_same_settings,
+)
 from seg_perception.training.sources import SIMULATED, open_sources, open_validation
 from seg_perception.training.teacher import SOFT_HW, soft_labels_of
 
@@ -41,9 +48,6 @@ _CITYSCAPES_PIXEL_SHARE = {
     "motorcycle": 0.001, "bicycle": 0.004,
 }  # fmt: skip
 """Roughly how much of a Cityscapes street scene each class covers."""
-
-LOG_EVERY = 50
-"""Steps between two lines of progress."""
 
 FINE_STRIDE = 2
 """Labels are counted at half the input's size; the coarse loss sums their cells."""
@@ -228,49 +232,6 @@ class Trainer:
             raise TrainingError("start_from: no layer of that run has the name and shape of one of this network's")
         for kept in (self.network, self.averaged):
             kept.load_state_dict({**own, **fitting})
-
-
-def learning_rate_at(step: int, schedule: ScheduleConfig) -> float:
-    """Linear warm-up, constant, then down to nothing over the decay."""
-    warm = min(1.0, (step + 1) / schedule.warm_up_steps)
-    left = (schedule.steps - step) / (schedule.decay_steps or schedule.steps)
-    return schedule.learning_rate * warm * min(1.0, left) ** 0.9
-
-
-@torch.no_grad()
-def average_into(averaged: nn.Module, network: nn.Module, step: int, ema_decay: float) -> None:
-    """Let the averaged network follow; in the first steps faster, so that it forgets the fresh weights."""
-    decay = min(ema_decay, (1 + step) / (10 + step))
-    for kept, new in zip(averaged.state_dict().values(), network.state_dict().values()):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
-
-
-def require_same_settings(then: dict[str, Any], now: TrainConfig) -> None:
-    """TrainingError if a checkpoint's configuration decides other weights; the number of steps may change."""
-
-    def deciding(config: TrainConfig) -> dict[str, Any]:
-        settings = asdict(replace(config, out="", device="auto", workers=0, evaluate_every=1, save_every=1))
-        settings["schedule"].pop("steps")
-        return settings
-
-    before, after = deciding(train_config(then)), deciding(now)
-    changed = {key: (before[key], after[key]) for key in after if before[key] != after[key]}
-    if changed:
-        raise TrainingError(
-            f"the checkpoint was made with other settings (then, now): {changed}; use another folder, "
-            "with start_from if it is to begin with these weights"
-        )
-
-
-def device_of(config: TrainConfig) -> torch.device:
-    """The device a configuration asks for; TrainingError if it is not there."""
-    there = torch.cuda.is_available()
-    if config.device == "cuda" and not there:
-        raise TrainingError("device: cuda: torch sees no GPU; set device: cpu, or install a torch built for your GPU")
-    return torch.device("cuda" if there and config.device != "cpu" else "cpu")
 
 
 def _prepare(config: TrainConfig, out: Path, say: Callable[[str], None]) -> tuple[Trainer, Dataset | None]:

@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from support import THINGS, tiny_metadata
 
 from seg_perception.backends import open_backend
 from seg_perception.backends.onnx_runtime import OnnxRuntimeBackend
@@ -20,6 +21,16 @@ def test_answers_are_the_graphs(tiny_model, image) -> None:
     heads = backend.infer(image, 0)
     np.testing.assert_array_equal(heads.class_ids, image[::2, ::2, 0] // 16)
     np.testing.assert_array_equal(heads.confidence, image[::2, ::2, 1])
+
+
+def test_centres_and_offsets_are_the_graphs(tiny_model, image) -> None:
+    backend = OnnxRuntimeBackend(read_bundle(tiny_model(metadata=tiny_metadata(things=4), things=THINGS)), threads=1)
+    heads = backend.infer(image, 0)
+    np.testing.assert_array_equal(heads.class_ids, image[::2, ::2, 0] // 16)
+    np.testing.assert_allclose(heads.centers, image[::4, ::4, 2] / np.float32(255), rtol=1e-6)
+    np.testing.assert_array_equal(heads.offsets, image[::4, ::4, :2].transpose(2, 0, 1).astype(np.float32))
+    plain = OnnxRuntimeBackend(read_bundle(tiny_model()), threads=1).infer(image, 0)
+    assert plain.centers is None and plain.offsets is None
 
 
 def test_placement_is_what_really_ran(tiny_model) -> None:

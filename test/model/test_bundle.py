@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from support import tiny_metadata, tiny_onnx
+from support import THINGS, tiny_metadata, tiny_onnx
 
 from seg_perception.errors import ModelContractError, ModelCorruptError, ModelNotFoundError
 from seg_perception.model import zoo
@@ -120,6 +120,50 @@ def without(key: str) -> dict:
 def test_contract(tiny_model, options, says) -> None:
     with pytest.raises(ModelContractError) as caught:
         read_bundle(tiny_model(**options))
+    assert says in str(caught.value)
+
+
+def test_a_model_may_tell_things_apart(tiny_model) -> None:
+    bundle = read_bundle(tiny_model(metadata=tiny_metadata(things=4), things=THINGS))
+    assert bundle.tells_things_apart
+    assert dict(bundle.strides) == {"class_ids": 2, "confidence": 2, "centers": 4, "offsets": 4}
+    assert not read_bundle(tiny_model()).tells_things_apart
+
+
+def uneven() -> dict:
+    metadata = tiny_metadata(things=4)
+    metadata["heads"]["offsets"]["stride"] = 8
+    return metadata
+
+
+@pytest.mark.parametrize(
+    ("metadata", "things", "says"),
+    [
+        (tiny_metadata(things=4), {}, "the metadata has centers, offsets, the graph neither"),
+        (tiny_metadata(), THINGS, "the metadata has neither, the graph centers, offsets"),
+        (tiny_metadata(things=4), {"centers": THINGS["centers"]}, "has centers, offsets, the graph centers"),
+        (
+            tiny_metadata() | {"heads": {**tiny_metadata()["heads"], "offsets": {"stride": 4, "resize": "nearest"}}},
+            {"offsets": THINGS["offsets"]},
+            "centers and offsets come together",
+        ),
+        (
+            tiny_metadata(things=4), THINGS | {"centers": ("FLOAT16", [1, 16, 32])},
+            "expected the output centers: float32 [?, 16, 32], the graph has",
+        ),
+        (
+            tiny_metadata(things=4), THINGS | {"offsets": ("FLOAT", [1, 16, 32, 2])},
+            "expected the output offsets: float32 [?, 2, 16, 32]",
+        ),
+        (tiny_metadata(things=8), THINGS, "expected the output centers: float32 [?, 8, 16]"),
+        (tiny_metadata(things=3), THINGS, "stride 3 does not divide"),
+        (tiny_metadata(things=0), THINGS, "heads, centers: expected a stride of 1 or more"),
+        (uneven(), THINGS | {"offsets": ("FLOAT", [1, 2, 8, 16])}, "centers and offsets must have one stride"),
+    ],
+)  # fmt: skip
+def test_centres_and_offsets_come_together_and_fit(tiny_model, metadata, things, says) -> None:
+    with pytest.raises(ModelContractError) as caught:
+        read_bundle(tiny_model(metadata=metadata, things=things))
     assert says in str(caught.value)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the bags that are written by hand
 
-from street import AT_REST, GROUND, HEIGHT, MS, WIDTH, Street, mounted, placed, rocking, stamp_ns_of, tf_message
+from street import AT_REST, GROUND, HEIGHT, WIDTH, Street, mounted, placed, rocking, stamp_ns_of, tf_message
 from street_camera import DETECTIONS, MARKERS, OBSTACLES, PANOPTIC, POINTS, Camera, Transforms, set_parameter
 from test_drivable_live import replay, same
 
@@ -25,10 +25,13 @@ NAMES = {11: "person", 12: "rider", 13: "car", 14: "truck", 15: "bus", 16: "trai
 
 
 def driving(street: Street, speed_mps: float = 9.0) -> list[Any]:
-    """Odometry of a vehicle that drives straight on, never at the stamp of an image."""
-    start_ns = street.stamps_ns[0]
-    stamps = range(start_ns - 11 * MS, street.stamps_ns[-1] + 50 * MS, 50 * MS)
-    return [tf_message(placed("odom", GROUND, s, (speed_mps * (s - start_ns) * 1e-9, 0.0, 0.0))) for s in stamps]
+    """A vehicle that rocks and drives straight on: its body over the ground, and odometry."""
+    start_ns, out = street.stamps_ns[0], []
+    for message in rocking(street):
+        stamp_ns = stamp_ns_of(message.transforms[0])
+        at = (speed_mps * (stamp_ns - start_ns) * 1e-9, 0.0, 0.0)
+        out.append(tf_message(*message.transforms, placed("odom", GROUND, stamp_ns, at)))
+    return out
 
 
 def panoptic_of(image: Any) -> np.ndarray:
@@ -41,7 +44,8 @@ def points_of(cloud: Any) -> dict[str, list[Any]]:
     codes = {2: "B", 4: "H", 6: "I", 7: "f"}
     out: dict[str, list[Any]] = {}
     data = bytes(cloud.data)
-    assert not cloud.is_bigendian and cloud.height == 1 and len(data) == cloud.row_step == cloud.width * cloud.point_step
+    assert not cloud.is_bigendian and cloud.height == 1
+    assert len(data) == cloud.row_step == cloud.width * cloud.point_step
     for field in cloud.fields:
         read = struct.Struct("<" + codes[field.datatype])
         out[field.name] = [read.unpack_from(data, i * cloud.point_step + field.offset)[0] for i in range(cloud.width)]
@@ -50,14 +54,14 @@ def points_of(cloud: Any) -> dict[str, list[Any]]:
 
 def test_live_gives_what_a_replay_gives(ros: Any, tmp_path: Path) -> None:
     """Frames of a drive with odometry and a body that rocks; all outputs, message for message."""
-    count = 4
+    count = 10
     street = Street(tmp_path)
-    moving = sorted(rocking(street) + driving(street), key=lambda m: stamp_ns_of(m.transforms[0]))
+    moving = driving(street)
     ros.start_node(**street.parameters)
     camera, transforms = Camera(ros, street, listen=ALL), Transforms(ros)
     transforms.fix(mounted())
     ros.until(
-        lambda: transforms.move(*moving) or ros.count("transforms_received") > 2 * len(moving), "transforms arrive"
+        lambda: transforms.move(*moving) or ros.count("transforms_received") > 4 * len(moving), "transforms arrive"
     )
     for index in range(count):
         camera.show(index, *ALL, info=street.info(index))
@@ -69,7 +73,7 @@ def test_live_gives_what_a_replay_gives(ros: Any, tmp_path: Path) -> None:
             assert same(camera.answer(output, index), m), (output, index)
     clouds = [points_of(camera.answer(POINTS, index)) for index in range(count)]
     assert all(len(cloud["x"]) > 20 and set(cloud["relative"]) == {0} for cloud in clouds)
-    assert np.isfinite(clouds[-1]["vx"]).any()
+    assert any(np.isfinite(cloud["vx"]).any() for cloud in clouds)
     assert any(a["x"] != b["x"] for a, b in zip(clouds, clouds[1:]))
 
 
@@ -129,5 +133,6 @@ def test_what_is_left_out_is_counted_and_limits_change_while_it_runs(ros: Any, t
 
     assert cars(first) > 0 == cars(second)
     ros.until(lambda: ros.count("objects/too_small") >= cars(first), "what is too small is counted")
-    assert ros.count("objects/kept") >= len(first.detections) + len(second.detections)
+    kept = len(first.detections) + len(second.detections)
+    ros.until(lambda: ros.count("objects/kept") >= kept, "what is kept is counted")
     assert "objects/without_contact" in ros.values()

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from seg_perception.datasets import Dataset, read_pair
-from seg_perception.datasets.composites import (
+from seg_perception.datasets import Dataset
+from seg_perception.datasets.composites import ThingBank, composite
+from seg_perception.datasets.instances import (
     UNKNOWN,
     InstanceFrame,
-    ThingBank,
-    composite,
     mark_slivers,
-    single_things,
+    read_instance_frames,
     thing_shapes,
 )
 from seg_perception.labels import CITYSCAPES, VOID_ID
 from seg_perception.perception.truth_heads import true_heads
 from seg_perception.training.augment import AugmentConfig, augment
 from seg_perception.training.config import DataConfig, TrainConfig
-from seg_perception.training.data import FrameOrder, made_ahead
+from seg_perception.training.data import FrameOrder
 from seg_perception.training.sources import SIMULATED, open_data, simulated_frames
 
 __all__ = ["InstanceBatch", "InstanceSet", "InstanceSource", "Targets", "open_instance_sources", "targets_of"]
@@ -90,11 +89,7 @@ class InstanceSource:
 
 
 def _recorded(dataset: Dataset, share: int, chance: float) -> InstanceSource:
-    shapes = thing_shapes(dataset.covers)
-    frames = []
-    for item in dataset.items:
-        image, labels = read_pair(item)
-        frames.append(InstanceFrame(image, labels, single_things(labels, shapes)))
+    shapes, frames = thing_shapes(dataset.covers), read_instance_frames(dataset)
     return InstanceSource(dataset.name, share, frames, ThingBank(frames, shapes), chance, tuple(shapes))
 
 
@@ -175,7 +170,3 @@ class InstanceSet:
         """The batch of one step."""
         views = [self._view(step, place, *index) for place, index in enumerate(self._order.at(step))]
         return InstanceBatch(*(np.stack(parts) for parts in zip(*views)))
-
-    def batches(self, start: int, stop: int, workers: int = 1) -> Iterator[InstanceBatch]:
-        """The batches of steps start … stop − 1 in order, see `made_ahead`."""
-        return made_ahead(self.batch, start, stop, workers)

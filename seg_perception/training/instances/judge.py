@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from seg_perception.datasets.composites import UNKNOWN, InstanceFrame
-from seg_perception.fit import Fit
+from seg_perception.datasets.instances import UNKNOWN, InstanceFrame
 from seg_perception.perception.truth_heads import true_heads
 
 __all__ = ["HeadsOf", "heads_quality"]

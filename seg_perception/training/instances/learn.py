@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -24,15 +24,25 @@ from seg_perception.datasets.composites import composite_frames
 from seg_perception.errors import ConfigError, TrainingError
 from seg_perception.training.checkpoint import load_checkpoint, network_of_run, save_checkpoint
 from seg_perception.training.config import TrainConfig
+from seg_perception.training.data import made_ahead
 from seg_perception.training.instances.branch import InstanceNetwork
 from seg_perception.training.instances.data import InstanceBatch, InstanceSet, open_instance_sources
 from seg_perception.training.instances.judge import HeadsOf, heads_quality
 from seg_perception.training.run_log import RunLog
+from seg_perception.training.running import (
+    LOG_EVERY,
+    average_into,
+    device_of,
+    learning_rate_at,
+    require_same_settings,
+)
 from seg_perception.training.sources import open_validation
-from seg_perception.training.train import LOG_EVERY, average_into, device_of, learning_rate_at, require_same_settings
 from seg_perception.training.tracing import traced
 
-__all__ = ["InstanceTrainer", "answers_of", "center_loss", "offset_loss", "run"]
+__all__ = ["InstanceTrainer", "SeenBatch", "answers_of", "center_loss", "offset_loss", "run"]
+
+SeenBatch: TypeAlias = "tuple[InstanceBatch, list[Tensor]]"
+"""A batch, and the frozen network's maps of it: at 1/4, at 1/8 and behind the pyramid pooling."""
 
 
 def center_loss(centers: Tensor, truth: Tensor, known: Tensor) -> Tensor:
@@ -66,7 +76,9 @@ class InstanceTrainer:
         backbone: what the backbone's run says of itself, for the checkpoint.
     """
 
-    def __init__(self, config: TrainConfig, network: InstanceNetwork, data: InstanceSet, backbone: dict[str, Any]) -> None:
+    def __init__(
+        self, config: TrainConfig, network: InstanceNetwork, data: InstanceSet, backbone: dict[str, Any]
+    ) -> None:
         self.config, self.data, self.backbone, self.step = config, data, backbone, 0
         self.device = device_of(config)
         self.network = network.to(self.device).train()
@@ -80,36 +92,45 @@ class InstanceTrainer:
         )
 
     def _maps_on_cpu(self) -> ort.InferenceSession | None:
-        """The frozen network in ONNX Runtime, which takes a tenth of torch's time for it; None where torch has a GPU."""
+        """The frozen network in ONNX Runtime, which takes a tenth of torch's time for it; None where torch has a GPU.
+
+        It has one thread, that of the batch: while it looks at the next batch, the branch learns from this one.
+        """
         if self.device.type != "cpu":
             return None
         example = torch.zeros(self.config.schedule.batch, 3, *self.config.network.size_hw)
-        return open_session(traced(_Maps(self.network.backbone), example, "image", ("e2", "e3", "pooled")))
+        return open_session(traced(_Maps(self.network.backbone), example, "image", ("e2", "e3", "pooled")), 1)
 
-    def _maps(self, x: Tensor) -> list[Tensor]:
+    def seen(self, step: int) -> SeenBatch:
+        """The batch of one step, as the frozen network sees it."""
+        batch = self.data.batch(step)
+        x = np.ascontiguousarray(batch.images.transpose(0, 3, 1, 2), np.float32)
         if self._session is not None:
-            return [torch.from_numpy(part) for part in self._session.run(None, {"image": x.numpy()})]
+            return batch, [torch.from_numpy(part) for part in self._session.run(None, {"image": x})]
         with torch.no_grad():
-            return list(self.network.backbone.maps(x)[:3])
+            return batch, list(self.network.backbone.maps(torch.from_numpy(x).to(self.device))[:3])
 
-    def _losses(self, batch: InstanceBatch) -> Tensor:
-        x = torch.from_numpy(batch.images).to(self.device).permute(0, 3, 1, 2).float().contiguous()
+    def batches(self, stop: int, workers: int = 1) -> Iterator[SeenBatch]:
+        """Those from this step to `stop`, made ahead by so many threads."""
+        return made_ahead(self.seen, self.step, stop, workers)
+
+    def _losses(self, batch: InstanceBatch, maps: list[Tensor]) -> Tensor:
         truth = (batch.centers, batch.center_known, batch.offsets, batch.offset_weight)
         centers, known, offsets, weight = (torch.from_numpy(part).to(self.device) for part in truth)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
-            said_centers, said_offsets = self.network.branch(*self._maps(x))
+            said_centers, said_offsets = self.network.branch(*maps)
         settings = self.config.instances
         loss = settings.center_weight * center_loss(said_centers.float(), centers, known)
         return loss + settings.offset_weight * offset_loss(said_offsets.float(), offsets, weight)
 
-    def train_step(self, batch: InstanceBatch) -> float:
-        """One update; returns the loss. TrainingError, with nothing updated, if it is no number."""
+    def train_step(self, seen: SeenBatch) -> float:
+        """One update from what `seen` gives; its loss. TrainingError, with nothing updated, if it is no number."""
         rate = learning_rate_at(self.step, self.config.schedule)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         branch = self.network.branch
         before = [buffer.clone() for buffer in branch.buffers()]
-        loss = self._losses(batch)
+        loss = self._losses(*seen)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(branch.parameters(), 5.0)
@@ -216,7 +237,7 @@ def run(config: TrainConfig, say: Callable[[str], None] = print) -> InstanceTrai
     workers = config.workers or max(1, (os.cpu_count() or 1) // 4)
     with RunLog(out, trainer.step, steps, trainer.data.steps_per_epoch, say) as log:
         losses: list[float] = []
-        for batch in trainer.data.batches(trainer.step, steps, workers):
+        for batch in trainer.batches(steps, workers):
             try:
                 losses.append(trainer.train_step(batch))
             except TrainingError as exc:
