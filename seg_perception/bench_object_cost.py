@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from seg_perception.backends.replayed import ReplayedBackend
 from seg_perception.config import PipelineConfig
 from seg_perception.encounters import Encounters, ThingRules
 from seg_perception.fit import Fit
@@ -119,7 +120,7 @@ class _Case:
 
     def __init__(self, heads: Heads, kit: MessageKit) -> None:
         self._heads, self._kit, self._config = heads, kit, PipelineConfig(object_min_score=0.0)
-        self._rules = ThingRules.of(CITYSCAPES, self._config, role_table(CITYSCAPES))
+        self._rules = ThingRules.of(ReplayedBackend({}), self._config, role_table(CITYSCAPES))
         self._fit = Fit(_INPUT_HW, _INPUT_HW, "stretch", 0.5, _INPUT_HW)
         scene = StreetScene(0, _INPUT_HW[1], _INPUT_HW[0], camera_pitch_rad=0.05)
         self._place = GroundCamera(CameraModel.of(scene.lens.camera_info(), _INPUT_HW), scene.base_from_optical)

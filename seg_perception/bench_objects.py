@@ -20,6 +20,7 @@ from seg_perception.geometry.camera import CameraModel
 from seg_perception.geometry.ground import GroundCamera
 from seg_perception.geometry.transforms import rotation_of_rpy, transform_of_matrix
 from seg_perception.labels import CITYSCAPES
+from seg_perception.model.bundle import PANOPTIC_DIVISOR
 from seg_perception.perception.cells import cells_of
 from seg_perception.perception.roles import role_table
 from seg_perception.perception.truth_heads import true_heads
@@ -39,7 +40,7 @@ class TrueHeads:
     """A backend that answers what a perfect network would, or one as wrong as `noise`, at the shipped one's strides."""
 
     def __init__(self, noise: HeadNoise | None = None) -> None:
-        self.labels, self.description = CITYSCAPES, "true heads"
+        self.labels, self.panoptic_divisor, self.description = CITYSCAPES, PANOPTIC_DIVISOR, "true heads"
         self.input_hw: tuple[int, int] | None = _INPUT_HW
         self._noise, self._rng = noise, np.random.default_rng(0)
         self.frame: KnownFrame | None = None
@@ -64,7 +65,7 @@ def judge_true_heads(
 ) -> InstanceJudge:
     """True heads, or ones as wrong as `noise`, on frames with classes of Cityscapes."""
     backend = TrueHeads(noise)
-    rules = ThingRules.of(CITYSCAPES, PipelineConfig(object_min_score=0.0), role_table(CITYSCAPES))
+    rules = ThingRules.of(backend, PipelineConfig(object_min_score=0.0), role_table(CITYSCAPES))
     judge = InstanceJudge(backend, rules, np.arange(256, dtype=np.uint8), things_of())
     for done, frame in enumerate(frames, 1):
         backend.frame = frame
@@ -85,7 +86,7 @@ def judge_model(
         dataset: whose classes the frames have; None: those of Cityscapes.
     """
     backend = open_backend(config)
-    rules = ThingRules.of(backend.labels, config, role_table(backend.labels))
+    rules = ThingRules.of(backend, config, role_table(backend.labels))
     class_of, is_thing = np.arange(256, dtype=np.uint8), things_of()
     if dataset is not None:
         things = {label.name for label in CITYSCAPES if label.is_thing}

@@ -278,9 +278,9 @@ class PipelineConfig:
         ("",), 'The same for single classes, as class:score: ["person:0.2"]; [""] is none.'
     )
     panoptic_divisor: int = param(
-        1000,
-        "~/panoptic is class x divisor + instance; at most divisor - 1 objects in a frame.",
-        minimum=2,
+        0,
+        "~/panoptic is class x divisor + instance; at most divisor - 1 objects in a frame. 0 is the model's own (1000).",
+        minimum=0,
         maximum=65535,
         read_only=True,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from seg_perception.backends import Backend
 from seg_perception.config import CameraConfig, PipelineConfig
 from seg_perception.errors import ConfigError
 from seg_perception.fit import Fit
@@ -44,17 +45,18 @@ class ThingRules:
     is_ground: np.ndarray
 
     @classmethod
-    def of(cls, labels: LabelSet, config: PipelineConfig, role_of_class: np.ndarray) -> ThingRules:
+    def of(cls, backend: Backend, config: PipelineConfig, role_of_class: np.ndarray) -> ThingRules:
         """Raises ConfigError: a class is named that the model does not have, or its ids overflow with that divisor."""
+        labels, divisor = backend.labels, config.panoptic_divisor or backend.panoptic_divisor
         spec = spec_for(
             labels,
             min_area=config.object_min_area_px,
             min_areas=_by_class(labels, "object_min_areas", config.object_min_areas, math.inf),
             min_score=config.object_min_score,
             min_scores=_by_class(labels, "object_min_scores", config.object_min_scores, 1.0),
-            divisor=config.panoptic_divisor,
+            divisor=divisor,
         )
-        return cls(spec, config.panoptic_divisor, IS_GROUND[role_of_class])
+        return cls(spec, divisor, IS_GROUND[role_of_class])
 
     def find(self, heads: Heads, fit: Fit) -> Objects:
         """Objects in a model's answer, on its class map without what the camera does not see."""

@@ -145,7 +145,12 @@ class Pipeline:
         }
         roles = role_table(self.labels, regrouped)
         # One attribute, since another thread reads it.
-        self._settings = (config, roles, ThingRules.of(self.labels, config, roles))
+        self._settings = (config, roles, ThingRules.of(self.backend, config, roles))
+
+    @property
+    def panoptic_divisor(self) -> int:
+        """Of the panoptic maps: class × divisor + instance."""
+        return self._settings[2].divisor
 
     @property
     def config(self) -> PipelineConfig:

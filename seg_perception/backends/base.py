@@ -19,11 +19,13 @@ class Backend(Protocol):
         labels: what its class ids mean.
         input_hw: height and width of the image it wants, or None if it takes no pixels and answers for
             the whole camera image (recorded masks).
+        panoptic_divisor: what its panoptic maps are divided by, unless somebody configures otherwise.
         description: one line for the log: engine, placement, threads, model.
     """
 
     labels: LabelSet
     input_hw: tuple[int, int] | None
+    panoptic_divisor: int
     description: str
 
     def warm_up(self, runs: int) -> float:

@@ -64,7 +64,7 @@ class OnnxRuntimeBackend:
     """
 
     def __init__(self, bundle: ModelBundle, threads: int = 0, spinning: bool = False) -> None:
-        self.bundle, self.labels = bundle, bundle.labels
+        self.bundle, self.labels, self.panoptic_divisor = bundle, bundle.labels, bundle.panoptic_divisor
         self.input_hw: tuple[int, int] | None = bundle.input_hw
         self.threads = threads or usable_cores()
         with tempfile.TemporaryDirectory(prefix="seg_perception_") as scratch:

@@ -12,6 +12,7 @@ import numpy as np
 
 from seg_perception.errors import BackendError, ConfigError
 from seg_perception.labels import CITYSCAPES, LabelSet
+from seg_perception.model.bundle import PANOPTIC_DIVISOR
 from seg_perception.types import Heads
 
 __all__ = ["ReplayedBackend"]
@@ -30,6 +31,7 @@ class ReplayedBackend:
     ) -> None:
         self._masks, self.labels = masks, labels
         self.input_hw: tuple[int, int] | None = None
+        self.panoptic_divisor = PANOPTIC_DIVISOR
         self.description = f"replayed, {len(masks)} masks by stamp, labels {labels.name}"
 
     @classmethod

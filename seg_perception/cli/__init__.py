@@ -28,6 +28,7 @@ VERBS = (
     Verb("replay", "run the pipeline over a bag, without ROS, into a new bag", "replay"),
     Verb("bench", "measure what pipeline and node add to bare inference", "bench"),
     Verb("bench-ground", "how right the drivable area is on simulated streets, and what it costs", "bench_ground"),
+    Verb("bench-objects", "how right objects, their ids and their places are, and what they cost", "bench_objects"),
     Verb("evaluate", "judge a model on labelled frames: accuracy, calibration, speed, worst frames", "evaluate"),
     Verb("compare", "accuracy and time of several models, side by side", "compare"),
     Verb("train", "train a network on labelled street scenes, with or without a teacher", "train"),

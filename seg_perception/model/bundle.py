@@ -19,7 +19,16 @@ from seg_perception.labels import LabelSet
 from seg_perception.model import zoo
 from seg_perception.model.onnx_header import OnnxHeader, TensorInfo, WireError, read_header
 
-__all__ = ["METADATA_KEY", "SCHEMA_VERSION", "THING_HEADS", "ModelBundle", "load_bundle", "read_bundle", "seal"]
+__all__ = [
+    "METADATA_KEY",
+    "PANOPTIC_DIVISOR",
+    "SCHEMA_VERSION",
+    "THING_HEADS",
+    "ModelBundle",
+    "load_bundle",
+    "read_bundle",
+    "seal",
+]
 
 METADATA_KEY = "seg_perception"
 SCHEMA_VERSION = 1
@@ -33,6 +42,8 @@ _SEAL_HEAD = (
 _SEAL_SIZE = len(_SEAL_HEAD) + 64
 _MAX_BYTES = 2**31 - 1  # protobuf's own limit
 _HEADS = ("class_ids", "confidence")
+PANOPTIC_DIVISOR = 1000
+"""Of a model that says nothing else."""
 THING_HEADS = ("centers", "offsets")
 """Of a model that tells things of one class apart: both or neither."""
 
@@ -60,6 +71,11 @@ class ModelBundle:
     input_hw: tuple[int, int]
     strides: Mapping[str, int]
     opset: int
+
+    @property
+    def panoptic_divisor(self) -> int:
+        """What its panoptic maps are divided by, unless somebody configures otherwise."""
+        return int(self.metadata.get("panoptic_divisor", PANOPTIC_DIVISOR))
 
     @property
     def tells_things_apart(self) -> bool:
@@ -167,6 +183,12 @@ def _check_contract(path: Path, data: bytes, header: OnnxHeader) -> ModelBundle:
         labels = LabelSet.from_json(metadata["labels"])
     except LabelError as exc:
         raise ModelContractError(f"{path}: metadata, labels: {exc}") from exc
+    divisor = metadata.get("panoptic_divisor", PANOPTIC_DIVISOR)
+    if "panoptic_divisor" in metadata and not (type(divisor) is int and 2 <= divisor <= 65535 // len(labels)):
+        raise ModelContractError(
+            f"{path}: metadata, panoptic_divisor: {len(labels)} classes times it must fit into 65535; expected "
+            f"2 to {65535 // len(labels)}, got {divisor!r}"
+        )
     input_hw = _size(path, metadata)
     _check_tensor(path, header.inputs, "input", TensorInfo("image", "uint8", (None, *input_hw, 3)))
     strides = {}

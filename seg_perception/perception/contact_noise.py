@@ -11,6 +11,7 @@ from seg_perception.geometry.ground import ClassMap, GroundCamera
 
 __all__ = ["PoseNoise", "Sights", "covariances_of", "per_cell", "spread_of"]
 
+_LEAST_RANGE_M = 1e-3
 _CELL_VARIANCE = 1 / 12
 """Of where an edge is between two cells' centres: anywhere, cells²."""
 
@@ -112,10 +113,11 @@ def spread_of(
         group: intp `[k]`, whose they are, 0 to m − 1.
         nearest: intp `[m]`, which of them is taken for the nearest.
     """
-    d, ranges, away = sights.directions, sights.ranges_m, sights.away_m
-    # How the range changes with the direction.
-    by_x, by_y = (away * (sights.reaches / np.maximum(ranges, 1e-9))[:, None]).T
-    by_z = ranges / -d[:, 2]
+    d, away = sights.directions, sights.away_m
+    inverse = 1 / np.maximum(sights.ranges_m, _LEAST_RANGE_M)
+    # How the inverse of the range, which pixels and angles change evenly at any distance, changes with the direction.
+    by_x, by_y = away.T * (sights.reaches * inverse**3)
+    by_z = inverse / -d[:, 2]
     x, y, z = d.T
     about = np.stack([y * by_z - z * by_y, z * by_x - x * by_z, x * by_y - y * by_x], 1)
     by_pose = about @ (_axes(ground).T * noise.rotation_sigma_rad)
@@ -124,7 +126,7 @@ def spread_of(
     chosen = nearest.take(group)
     variance += variance.take(chosen)
     variance += np.square(by_pose - by_pose.take(chosen, axis=0)).sum(1)
-    weight = np.exp(np.square(ranges - ranges.take(chosen)) / (-2 * np.maximum(variance, 1e-12)))
+    weight = np.exp(np.square(inverse - inverse.take(chosen)) / (-2 * np.maximum(variance, 1e-20)))
     aside_x, aside_y = (away - away.take(chosen, axis=0)).T
     moments = weight * np.stack([np.ones_like(weight), aside_x * aside_x, aside_x * aside_y, aside_y * aside_y])
     total, xx, xy, yy = np.add.reduceat(moments, starts, axis=1) if len(starts) else np.empty((4, 0))

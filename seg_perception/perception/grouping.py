@@ -86,7 +86,7 @@ def _join(of, cells, own, map_hw, rounds):
             return
         places, mine = at[open_], own[open_]
         found = np.zeros(len(open_), np.intp)
-        for step in (-1, 1, -wide, wide, -wide-1, -wide+1, wide-1, wide+1):
+        for step in (-1, 1, -wide, wide, -wide - 1, -wide + 1, wide - 1, wide + 1):
             near = names.take(places + step)
             np.copyto(found, near, where=(found == 0) & (classes.take(places + step) == mine))
         if not found.any():

@@ -89,6 +89,11 @@ def _boxes(cells: np.ndarray, numbers: np.ndarray, areas: np.ndarray, width: int
     ends = np.cumsum(areas)
     begins = ends - areas
     return np.stack(
-        [np.minimum.reduceat(columns, begins), rows[begins], np.maximum.reduceat(columns, begins) + 1, rows[ends - 1] + 1],
+        [
+            np.minimum.reduceat(columns, begins),
+            rows[begins],
+            np.maximum.reduceat(columns, begins) + 1,
+            rows[ends - 1] + 1,
+        ],
         -1,
     ).astype(np.int32)

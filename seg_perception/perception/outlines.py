@@ -15,8 +15,11 @@ from seg_perception.perception.contacts import CellRays
 __all__ = ["OutlineFinder", "Outlines", "groups"]
 
 _LEAST_DROP = 1e-6
-_LONGEST_STEP = 3
-"""Cells: so far to look, to tell down from what is nearly so; along the sides of things that matters."""
+_LOOK = 3
+"""Cells: so far to look down, to tell down from what is nearly so, and the sides of things from where they end."""
+
+_BORDER = _LOOK + 1
+"""Of nothing around a map, so that every cell has others around it."""
 
 _SAMPLES = 7
 _MARGIN = 0.05
@@ -28,7 +31,7 @@ class Outlines:
     """Cells of objects beside cells that are not theirs; those of an object one after another.
 
     Attributes:
-        cells: intp `[n]`, flat indices into the class map.
+        cells: intp `[n]`, places in the class map with a border.
         owner: uint16 `[n]`, values of the instance map, rising.
         directions: float64 `[n, 3]`, in which the cells' centres are seen, axes of the ground frame, 1 deep along the
             optical axis; 0 for what no ray reaches.
@@ -46,11 +49,11 @@ class OutlineFinder:
 
     def __init__(self, camera: CameraModel, onto: ClassMap) -> None:
         self._hw = onto.rows.cells, onto.columns.cells
-        self._rays = np.nan_to_num(CellRays(camera, onto).rays, copy=False)
-        # A border of nothing all around, so that every cell has eight neighbours.
-        self._numbers = np.zeros((self._hw[0] + 2, self._hw[1] + 2), np.uint16)
-        self._free = np.zeros_like(self._numbers, np.uint8)
-        self._told = np.zeros(self._hw[0] * self._hw[1], bool)
+        height, self._width = (count + 2 * _BORDER for count in self._hw)
+        self._rays = _bordered_rays(camera, onto)
+        self._numbers = np.zeros((height, self._width), np.uint16)
+        self._free = np.zeros((height, self._width), np.uint8)
+        self._told = np.zeros(self._free.size, bool)
         self._kernel: tuple[GroundCamera, np.ndarray] | None = None
 
     def read(
@@ -64,14 +67,14 @@ class OutlineFinder:
         for array in (instance_map, class_ids):
             if array.shape != self._hw:
                 raise ValueError(f"made for class maps of {self._hw}, got {array.shape}")
-        inner = np.s_[1:-1, 1:-1]
+        inner = np.s_[_BORDER:-_BORDER, _BORDER:-_BORDER]
         self._numbers[inner] = instance_map
         np.multiply(cv2.LUT(class_ids, is_ground.view(np.uint8)), instance_map == 0, out=self._free[inner])
-        cells = np.flatnonzero(_edges(self._numbers))
-        owner = instance_map.ravel().take(cells)
+        cells = _edges(self._numbers)
+        owner = self._numbers.ravel().take(cells)
         order = np.argsort(owner, kind="stable")
         cells = cells.take(order)
-        over_ground = cv2.dilate(self._free, self._kernel_for(ground)).ravel().take(self._bordered(cells)).view(bool)
+        over_ground = cv2.dilate(self._free, self._kernel_for(ground)).ravel().take(cells).view(bool)
         directions = self._rays.take(cells, axis=0).astype(np.float64) @ ground.pose[:3, :3].T
         return Outlines(cells, owner.take(order), directions, over_ground)
 
@@ -85,8 +88,9 @@ class OutlineFinder:
         """
         near = np.flatnonzero(outlines.over_ground)
         cells, owner, turn = outlines.cells.take(near), outlines.owner.take(near), ground.pose[:3, :3]
-        rays, slopes = self._rays.take(cells, axis=0), self._slopes(cells)
-        which, last, first = self._ends(cells, owner, _ways(rays, slopes, -turn[2]))
+        slopes = self._slopes(cells)
+        ways = _ways(self._rays.take(cells, axis=0), slopes, -turn[2])
+        which, last, first = self._ends(cells, owner, ways)
         middle = (self._rays.take(last, axis=0).astype(np.float64) + self._rays.take(first, axis=0)) / 2
         directions = middle @ turn.T
         below = directions[:, 2] < -_LEAST_DROP
@@ -94,55 +98,64 @@ class OutlineFinder:
             which, directions = which[below], directions[below]
         return Sights.of(directions, slopes.take(which, axis=0), ground.eye_height_m), owner.take(which)
 
-    def _ends(
-        self, cells: np.ndarray, owner: np.ndarray, ways: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _ends(self, cells: np.ndarray, owner: np.ndarray, ways: np.ndarray) -> np.ndarray:
         """Where objects end and ground begins, on the way down from cells of theirs.
 
         Returns:
-            Which of the cells it is so for, intp `[k]`, rising; the last cell of the object, each but once, and the
+            intp `[3, k]`: which of the cells it is so for, rising; the last cell of the object, each but once; and the
             first of the ground.
         """
-        found, steps, width = [], np.arange(len(cells)), self._hw[1]
-        which, last, bordered = steps, cells, self._bordered(cells)
-        for length in range(1, _LONGEST_STEP + 1):
-            columns, rows = np.rint(ways.take(which, axis=1) * length).astype(np.intp)
-            ahead = cells.take(which) + (rows * width + columns)
-            around = bordered.take(which) + (rows * (width + 2) + columns)
-            free = np.flatnonzero(self._free.ravel().take(around).view(bool) & ~self._told.take(last))
-            found.append(np.stack([which, last, ahead]).take(free, axis=1))
+        found, free, numbers = [], self._free.ravel().view(bool), self._numbers.ravel()
+        which, begins, last, own, towards = np.arange(len(cells)), cells, cells, owner, ways
+        for length in range(1, _LOOK + 1):
+            ahead = begins + self._offsets(towards * length)
+            ends = np.flatnonzero(free.take(ahead) & ~self._told.take(last))
+            found.append(np.stack([which.take(ends), last.take(ends), ahead.take(ends)]))
             self._told[found[-1][1]] = True
-            own = np.flatnonzero(self._numbers.ravel().take(around) == owner.take(which))
-            which, last = which.take(own), ahead.take(own)
+            on = np.flatnonzero(numbers.take(ahead) == own)
+            which, begins, last, own = which.take(on), begins.take(on), ahead.take(on), own.take(on)
+            towards = towards.take(on, axis=1)
         joined = np.concatenate(found, axis=1)
         self._told[joined[1]] = False
-        return tuple(joined.take(np.argsort(joined[0], kind="stable"), axis=1))
+        joined = joined.take(np.argsort(joined[0], kind="stable"), axis=1)
+        return joined[:, ~self._goes_on(joined[1], owner.take(joined[0]), ways.take(joined[0], axis=1))]
 
-    def _bordered(self, cells: np.ndarray) -> np.ndarray:
-        """Where cells are in the maps with a border."""
-        return cells + 2 * (cells // self._hw[1]) + (self._hw[1] + 3)
+    def _goes_on(self, cells: np.ndarray, owner: np.ndarray, ways: np.ndarray) -> np.ndarray:
+        """Bool `[k]`: right beside the way down there is still the object, some cells further.
+
+        That is its side, stepped as cells are, and no place where it stands: of what is hidden or cut off below, such
+        steps would else be all that there is.
+        """
+        numbers, further = self._numbers.ravel(), cells + self._offsets(ways * _LOOK)
+        aside = self._offsets(np.stack([-ways[1], ways[0]]))
+        on: np.ndarray = (numbers.take(further + aside) == owner) | (numbers.take(further - aside) == owner)
+        return on
+
+    def _offsets(self, ways: np.ndarray) -> np.ndarray:
+        """intp `[k]`: so much further on in a map with a border."""
+        columns, rows = np.rint(ways).astype(np.intp)
+        rows *= self._width
+        rows += columns
+        return rows
 
     def _slopes(self, cells: np.ndarray) -> np.ndarray:
         """float64 `[n, 2, 2]`: how x / z and y / z of the rays change from a cell to the next column, row."""
-        height, width = self._hw
-        row, column = np.divmod(cells, width)
         slopes = np.empty((len(cells), 2, 2))
-        for axis, at, count, step in ((0, column, width, 1), (1, row, height, width)):
-            after, before = at < count - 1, at > 0
-            rise = self._rays.take(cells + step * after, axis=0) - self._rays.take(cells - step * before, axis=0)
-            np.divide(rise[:, :2], np.maximum(after.astype(np.float64) + before, 1)[:, None], out=slopes[:, :, axis])
+        for axis, step in ((0, 1), (1, self._width)):
+            rise = self._rays.take(cells + step, axis=0) - self._rays.take(cells - step, axis=0)
+            np.divide(rise[:, :2], 2, out=slopes[:, :, axis])
         return slopes
 
     def _kernel_for(self, ground: GroundCamera) -> np.ndarray:
         """uint8, square: where around a cell, any of them, the way down may lead to, up to the longest step."""
         if self._kernel is None or self._kernel[0] is not ground:
             rows, columns = (np.linspace(0, count - 1, min(count, _SAMPLES)).astype(np.intp) for count in self._hw)
-            cells = (rows[:, None] * self._hw[1] + columns).ravel()
+            cells = ((rows[:, None] + _BORDER) * self._width + columns + _BORDER).ravel()
             ways = _ways(self._rays.take(cells, axis=0), self._slopes(cells), -ground.pose[2, :3])
-            kernel = np.zeros((2 * _LONGEST_STEP + 1,) * 2, np.uint8)
-            for length in range(1, _LONGEST_STEP + 1):
+            kernel = np.zeros((2 * _LOOK + 1,) * 2, np.uint8)
+            for length in range(1, _LOOK + 1):
                 (left, top), (right, bottom) = (
-                    np.rint(length * np.clip(limit, -1, 1)).astype(int) + _LONGEST_STEP
+                    np.rint(length * np.clip(limit, -1, 1)).astype(int) + _LOOK
                     for limit in (ways.min(axis=1) - _MARGIN, ways.max(axis=1) + _MARGIN)
                 )
                 kernel[top : bottom + 1, left : right + 1] = 1
@@ -150,17 +163,37 @@ class OutlineFinder:
         return self._kernel[1]
 
 
+def _bordered_rays(camera: CameraModel, onto: ClassMap) -> np.ndarray:
+    """float32 `[cells with a border, 3]`: rays of the cells, z = 1, next to them what makes their slopes, 0 elsewhere.
+
+    The border's rays go on as the last two do, so that half of the difference between a cell's neighbours is its slope.
+    """
+    hw = onto.rows.cells, onto.columns.cells
+    rays = np.nan_to_num(CellRays(camera, onto).rays).reshape(*hw, 3)
+    bordered = np.zeros((*(count + 2 * _BORDER for count in hw), 3), np.float32)
+    bordered[_BORDER:-_BORDER, _BORDER:-_BORDER] = rays
+    for axis in (0, 1):
+        lines, last = np.moveaxis(bordered, axis, 0), hw[axis] + _BORDER - 1
+        if hw[axis] > 1:
+            lines[_BORDER - 1] = 2 * lines[_BORDER] - lines[_BORDER + 1]
+            lines[last + 1] = 2 * lines[last] - lines[last - 1]
+    return bordered.reshape(-1, 3)
+
+
 def _edges(numbers: np.ndarray) -> np.ndarray:
-    """Bool `[h, w]` of a bordered map `[h + 2, w + 2]`: cells of objects with another's beside them, and one of theirs.
+    """intp `[n]`, places in a map with a border: cells of objects with another's beside them, and one of theirs.
 
     A cell that stands alone is nothing that stands on the ground.
     """
-    down, across = numbers[1:, 1:-1] != numbers[:-1, 1:-1], numbers[1:-1, 1:] != numbers[1:-1, :-1]
-    above, below, left, right = down[:-1], down[1:], across[:, :-1], across[:, 1:]
-    edge: np.ndarray = above | below | left | right
+    flat, width = numbers.ravel(), numbers.shape[1]
+    down, across = flat[width:] != flat[:-width], flat[1:] != flat[:-1]
+    above, below, left, right = down[:-width], down[width:], across[width - 1 : -width], across[width : 1 - width]
+    edge = above | below
+    edge |= left
+    edge |= right
     edge ^= above & below & left & right
-    edge &= numbers[1:-1, 1:-1] != 0
-    return edge
+    edge &= flat[width:-width] != 0
+    return np.flatnonzero(edge) + width
 
 
 def _ways(rays: np.ndarray, slopes: np.ndarray, down: np.ndarray) -> np.ndarray:

@@ -223,7 +223,7 @@ def model_status(name: str, state: str, pipeline: Pipeline | None, config: Pipel
     values.update(_engine(pipeline.backend))
     values["warm_up_ms"] = f"{pipeline.warm_up_ms:.2f}"
     values["labels"] = f"{pipeline.labels.name} ({len(pipeline.labels)})"
-    values["panoptic_divisor"] = str(config.panoptic_divisor)
+    values["panoptic_divisor"] = str(pipeline.panoptic_divisor)
     return (ERROR, name, error, config.backend, values) if error else (OK, name, state, config.backend, values)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from seg_perception.labels import CITYSCAPES
-from seg_perception.model.bundle import METADATA_KEY, SCHEMA_VERSION, seal
+from seg_perception.model.bundle import METADATA_KEY, PANOPTIC_DIVISOR, SCHEMA_VERSION, seal
 
 __all__ = ["LOGITS_STRIDE", "OPSET", "metadata_of", "with_metadata"]
 
@@ -53,6 +53,7 @@ def metadata_of(
         "license": "Apache-2.0",
         "labels": CITYSCAPES.to_json(),
         "input": {"height_px": size_hw[0], "width_px": size_hw[1], "channels": "RGB"},
+        "panoptic_divisor": PANOPTIC_DIVISOR,
         "heads": {head: {"stride": value, "resize": "nearest"} for head, value in strides.items()},
         **about,
     }

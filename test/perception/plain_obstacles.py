@@ -109,7 +109,22 @@ def _contacts(
             if free[path[-1]]:
                 direction = seen.turn @ (seen.ray(path[-2]) + seen.ray(path[-1])) / 2
                 found[path[-2]] = (direction, cell)
-    return {last: told for last, told in found.items() if told[0][2] < -1e-6}
+    return {
+        last: told
+        for last, told in found.items()
+        if told[0][2] < -1e-6 and not _goes_on(seen, instance_map, number, last, told[1])
+    }
+
+
+def _goes_on(seen: Seen, instance_map: np.ndarray, number: int, last: Cell, cell: Cell) -> bool:
+    """To the left or the right of the way down there is still the object."""
+    rows, columns = seen.way(cell)
+    i, j = last[0] + round(rows * LOOK), last[1] + round(columns * LOOK)
+    beside = (round(-columns), round(rows))
+    for a, b in ((i + beside[0], j + beside[1]), (i - beside[0], j - beside[1])):
+        if 0 <= a < seen.h and 0 <= b < seen.w and instance_map[a, b] == number:
+            return True
+    return False
 
 
 def _obstacle(
@@ -178,7 +193,7 @@ def _spread(
     for one in told:
         pose, cells = _changes(seen, onto, ground, noise, one)
         variance = cells @ cells + first_cells @ first_cells + (pose - first_pose) @ (pose - first_pose)
-        weight = math.exp(-((one[0] - nearest[0]) ** 2) / (2 * variance))
+        weight = math.exp(-((1 / one[0] - 1 / nearest[0]) ** 2) / (2 * variance))
         aside = seen.place(one[1]) - seen.place(nearest[1])
         total += weight
         moment += weight * np.outer(aside, aside)
@@ -188,14 +203,14 @@ def _spread(
 def _changes(
     seen: Seen, onto: ClassMap, ground: GroundCamera, noise: PoseNoise, one: tuple[float, np.ndarray, Cell]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations of a contact's range for roll, pitch, yaw; and for the map's rows and columns."""
+    """Standard deviations of the inverse of a contact's range for roll, pitch, yaw; and for the map's rows and columns."""
     _, d, cell = one
     heading = np.array([math.cos(ground.heading_rad), math.sin(ground.heading_rad), 0.0])
     axes = (seen.turn[:, 2], np.cross([0.0, 0.0, 1.0], heading), np.array([0.0, 0.0, 1.0]))
 
     def change(turned: np.ndarray) -> float:
         step = 1e-6
-        there, back = (math.hypot(*seen.place(d + s * turned)) for s in (step, -step))
+        there, back = (1 / math.hypot(*seen.place(d + s * turned)) for s in (step, -step))
         return (there - back) / (2 * step)
 
     pose = [change(np.cross(axis, d)) * sigma for axis, sigma in zip(axes, noise.rotation_sigma_rad)]

@@ -88,14 +88,14 @@ def test_the_plain_way_finds_the_same(case: tuple) -> None:
             one = plain.pop(index)
             assert is_known(one, ground)
             np.testing.assert_allclose(found.positions_m[row], one.position, rtol=1e-9, atol=1e-9)
-            assert found.widths_m[row] == pytest.approx(one.width, rel=2e-6)  # a cell's size by differences
-            assert found.heights_m[row] == pytest.approx(one.height, rel=2e-6, abs=1e-9)
+            assert found.widths_m[row] == pytest.approx(one.width, rel=2e-5)  # a cell's size, from rays in single precision
+            assert found.heights_m[row] == pytest.approx(one.height, rel=2e-5, abs=1e-6)
             told = found.contacts_m[found.contact_rows == row]
             reach = found.ranges_m[row] + max(2 * one.width, 1.0)
             near = [at for at in one.contacts if math.dist(at, ground.foot) <= reach + 1e-5]
             assert len(told) == len(near)
             np.testing.assert_allclose(sorted(told.tolist()), sorted(np.array(near).tolist()), rtol=1e-9, atol=1e-9)
-            np.testing.assert_allclose(found.covariances_m2[row], one.covariance, rtol=1e-5, atol=1e-9)
+            np.testing.assert_allclose(found.covariances_m2[row], one.covariance, rtol=5e-5, atol=1e-9)
         found_in_all += len(found)
         assert not any(is_known(one, ground) for one in plain.values())
     assert found_in_all >= 8

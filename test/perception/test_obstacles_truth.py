@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,20 @@ from seg_perception.geometry.transforms import OPTICAL_FROM_BODY, rotation_of_rp
 from seg_perception.labels import CITYSCAPES
 from seg_perception.objects import Objects, Obstacles
 from seg_perception.perception.obstacles import ObstacleFinder, PoseNoise
-from seg_perception.simulate import ObjectContacts, StreetScene
+from seg_perception.simulate import ObjectContacts, SimulatedFrame, StreetScene
 
 HW, CELLS_HW = (480, 640), (128, 256)
 IS_GROUND = np.isin(np.arange(256), [CITYSCAPES.id_of(name) for name in ("road", "sidewalk", "terrain")])
 STANDS = np.arange(256) != CITYSCAPES.id_of("rider")
 LEAST_AREA = {HW: 40, CELLS_HW: 10}
 CHI2_95 = 5.991
+DEFAULT = PoseNoise()
 
 SCENES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
-    "usual": ({"seed": 1}, (0, 20, 60, 130)),
-    "low": ({"seed": 3, "camera_height_m": 0.9, "camera_pitch_rad": 0.0, "distortion_model": "plumb_bob"}, (0, 40, 80)),
-    "high": ({"seed": 2, "camera_height_m": 2.2, "camera_pitch_rad": 0.25}, (0, 37, 80, 130)),
-    "wide": ({"seed": 4, "focal_px": 420.0, "distortion_model": "equidistant"}, (0, 30, 60)),
+    "usual": ({"seed": 1}, (0, 20, 60)),
+    "low": ({"seed": 3, "camera_height_m": 0.9, "camera_pitch_rad": 0.0, "distortion_model": "plumb_bob"}, (0, 40)),
+    "high": ({"seed": 2, "camera_height_m": 2.2, "camera_pitch_rad": 0.25}, (0, 37, 130)),
+    "wide": ({"seed": 4, "focal_px": 420.0, "distortion_model": "equidistant"}, (0, 60)),
     "rolled": ({"seed": 5, "camera_roll_rad": 0.1, "camera_yaw_rad": -0.15, "camera_left_m": 0.4}, (0, 50, 100)),
 }
 
@@ -46,7 +47,7 @@ class View:
     numbers: np.ndarray
     truth: ObjectContacts
 
-    def locate(self, noise: PoseNoise = PoseNoise(), pose: np.ndarray | None = None) -> Obstacles:
+    def locate(self, noise: PoseNoise = DEFAULT, pose: np.ndarray | None = None) -> Obstacles:
         ground = GroundCamera(self.camera, self.pose if pose is None else pose)
         finder = finder_for(self.camera, self.onto)
         return finder.locate(self.objects, self.class_ids, IS_GROUND, ground, "base", noise, STANDS)
@@ -62,24 +63,20 @@ def finder_for(camera: CameraModel, onto: ClassMap) -> ObstacleFinder:
     return ObstacleFinder(camera, onto)
 
 
-@lru_cache(maxsize=None)
-def views(name: str, cells_hw: tuple[int, int]) -> list[View]:
+@cache
+def frames(name: str) -> list[tuple[SimulatedFrame, ObjectContacts]]:
     options, indices = SCENES[name]
-    return views_of(options, indices, cells_hw)
-
-
-def views_of(options: dict[str, Any], indices: tuple[int, ...], cells_hw: tuple[int, int]) -> list[View]:
-    return [view_of(*told, cells_hw) for told in frames(tuple(sorted(options.items())), indices)]
-
-
-@lru_cache(maxsize=None)
-def frames(options: tuple[tuple[str, Any], ...], indices: tuple[int, ...]) -> list[tuple[Any, ObjectContacts]]:
-    scene = StreetScene(width_px=HW[1], height_px=HW[0], **{"kerb_m": 0.0, **dict(options)})
+    scene = StreetScene(width_px=HW[1], height_px=HW[0], kerb_m=0.0, **options)
     told = [(scene.frame(index, shaded=False), scene.ground_truth(index)) for index in indices]
-    return [(frame, truth.contacts(60.0, frame.instance_ids)) for frame, truth in told]
+    return [(frame, truth.contacts(45.0, frame.instance_ids)) for frame, truth in told]
 
 
-def view_of(frame: Any, truth: ObjectContacts, cells_hw: tuple[int, int]) -> View:
+@cache
+def views(name: str, cells_hw: tuple[int, int]) -> list[View]:
+    return [view_of(frame, truth, cells_hw) for frame, truth in frames(name)]
+
+
+def view_of(frame: SimulatedFrame, truth: ObjectContacts, cells_hw: tuple[int, int]) -> View:
     """The class map's cells show what the picture shows at their centres."""
     fit = Fit(HW, (2 * CELLS_HW[0], 2 * CELLS_HW[1]) if cells_hw != HW else None, "stretch", 0.5, HW)
     onto = fit.class_map(cells_hw)
@@ -87,11 +84,10 @@ def view_of(frame: Any, truth: ObjectContacts, cells_hw: tuple[int, int]) -> Vie
         np.floor((np.arange(axis.cells) + 0.5 - axis.offset) / axis.scale + 0.5).astype(int)
         for axis in (onto.rows, onto.columns)
     )
-    class_ids, ids = (np.ascontiguousarray(image[np.ix_(rows, columns)]) for image in (frame.class_ids, frame.instance_ids))
-    numbers, places, areas = np.unique(ids, return_inverse=True, return_counts=True)
+    class_ids, ids = (image[np.ix_(rows, columns)] for image in (frame.class_ids, frame.instance_ids))
+    numbers, first, places, areas = np.unique(ids, return_index=True, return_inverse=True, return_counts=True)
     kept = (numbers > 0) & (areas >= LEAST_AREA[cells_hw])
     instance_map = (np.cumsum(kept) * kept)[places.reshape(ids.shape)].astype(np.uint16)
-    first = np.unique(ids, return_index=True)[1]
     n = int(kept.sum())
     objects = Objects(
         instance_map, class_ids.ravel()[first[kept]], np.ones(n, np.float32), areas[kept].astype(np.int32),
@@ -121,7 +117,7 @@ def errors(some: list[View], within_m: float) -> tuple[np.ndarray, np.ndarray]:
 def test_positions(cells_hw: tuple[int, int]) -> None:
     some = [view for name in SCENES for view in views(name, cells_hw)]
     metres, _ = errors(some, 10.0)
-    assert len(metres) >= 20
+    assert len(metres) >= 15
     assert np.median(np.abs(metres), axis=0).max() <= 0.10 and np.median(np.hypot(*metres.T)) <= 0.10
     _, cells = errors(some, 40.0)
     assert len(cells) >= 100
@@ -144,18 +140,24 @@ def test_who_is_found(cells_hw: tuple[int, int]) -> None:
     assert total >= 100 and missed <= 0.03 * total and wrong <= 0.01 * total
 
 
-def test_sizes_ranges_and_bearings() -> None:
-    for name in SCENES:
-        for view in views(name, HW):
-            found = view.locate()
-            ours, theirs = view.pairs(found)
-            near = view.truth.range_m[theirs] < 20
-            ours, theirs = ours[near], theirs[near]
-            print(name, found.heights_m[ours] - view.truth.height_m[theirs], found.widths_m[ours] - view.truth.width_m[theirs])
+def test_sizes() -> None:
+    """Of things that nothing hides much: no part of them is further down than their contact, or nearer."""
+    higher, wider = [], []
+    for view in (view for name in SCENES for view in views(name, HW)):
+        found = view.locate()
+        ours, theirs = view.pairs(found)
+        near = view.truth.range_m[theirs] < 25
+        higher.append((found.heights_m[ours] - view.truth.height_m[theirs])[near])
+        wider.append((found.widths_m[ours] - view.truth.width_m[theirs])[near])
+    higher, wider = np.concatenate(higher), np.concatenate(wider)
+    assert len(higher) >= 30 and abs(np.median(higher)) < 0.03 and np.median(np.abs(higher)) < 0.08
+    assert (wider < 0.25).all() and np.median(wider[wider > -0.5]) > -0.15
 
 
 @pytest.mark.parametrize("cells_hw", [HW, CELLS_HW], ids=["pixels", "cells"])
-@pytest.mark.parametrize("noise", [PoseNoise(), PoseNoise(1.0, (0.05, 0.03, 0.02), (0.004, 0.002, 0.01))], ids=["default", "other"])
+@pytest.mark.parametrize(
+    "noise", [DEFAULT, PoseNoise(1.0, (0.05, 0.03, 0.02), (0.004, 0.002, 0.01))], ids=["default", "other"]
+)
 def test_ellipses_hold_the_truth(cells_hw: tuple[int, int], noise: PoseNoise) -> None:
     """When pose and pixels are as wrong as it was declared."""
     rng, inside = np.random.default_rng(7), []
@@ -164,20 +166,24 @@ def test_ellipses_hold_the_truth(cells_hw: tuple[int, int], noise: PoseNoise) ->
         if cells_hw == HW and not some[0].camera.lens.is_ideal:
             continue  # to undo a lens for every draw is slow
         for _ in range(6):
-            moved = some[0].onto
-            shift = rng.normal(size=2) * noise.pixel_sigma_px * (moved.rows.scale, moved.columns.scale)
-            moved = ClassMap(
-                replace(moved.rows, offset=moved.rows.offset + shift[0]),
-                replace(moved.columns, offset=moved.columns.offset + shift[1]),
-            )
+            onto = shifted(some[0].onto, rng.normal(size=2) * noise.pixel_sigma_px)
             for view in some:
-                found = replace(view, onto=moved).locate(noise, perturbed(view.pose, noise, rng))
+                found = replace(view, onto=onto).locate(noise, perturbed(view.pose, noise, rng))
                 ours, theirs = view.pairs(found)
                 off = found.positions_m[ours] - view.truth.contact_xy[theirs]
-                inside.append(np.einsum("ki,ki->k", off, np.linalg.solve(found.covariances_m2[ours], off[..., None])[..., 0]))
-    share = (np.concatenate(inside) <= CHI2_95).mean()
-    print(share, len(np.concatenate(inside)))
-    assert 0.90 <= share <= 0.99
+                scaled = np.linalg.solve(found.covariances_m2[ours], off[..., None])[..., 0]
+                inside.append((off * scaled).sum(1) <= CHI2_95)
+    held = np.concatenate(inside)
+    assert len(held) >= 400 and 0.90 <= held.mean() <= 0.99
+
+
+def shifted(onto: ClassMap, by_px: np.ndarray) -> ClassMap:
+    """As if the whole picture were so much further right and down."""
+    columns, rows = onto.columns, onto.rows
+    return ClassMap(
+        replace(rows, offset=rows.offset + by_px[1] * rows.scale),
+        replace(columns, offset=columns.offset + by_px[0] * columns.scale),
+    )
 
 
 def perturbed(pose: np.ndarray, noise: PoseNoise, rng: np.random.Generator) -> np.ndarray:

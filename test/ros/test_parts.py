@@ -211,6 +211,9 @@ SOURCE = {
     "raytrace_max_range", "raytrace_min_range", "min_obstacle_height", "max_obstacle_height",
 }  # fmt: skip
 
+CLEARING = {"raytrace_max_range", "raytrace_min_range", "inf_is_valid"}
+"""Only what clears is traced along its rays."""
+
 
 def nav2_layers(costmap: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """One of the example's costmaps and its layers by class; every name in it is one that Nav2 knows."""
@@ -221,7 +224,8 @@ def nav2_layers(costmap: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]
     for layer in layers.values():
         sources = layer.get("observation_sources", "").split()
         assert set(layer) - {"plugin", *sources} == LAYERS[layer["plugin"]]
-        assert all(set(layer[source]) == SOURCE for source in sources)
+        for source in sources:
+            assert set(layer[source]) == (SOURCE if layer[source]["clearing"] else SOURCE - CLEARING)
     return values, {layer["plugin"].rpartition("::")[2]: layer for layer in layers.values()}
 
 
@@ -239,6 +243,16 @@ def test_the_nav2_example_reads_the_boundary_as_it_is_published() -> None:
     for heights in (layers["ObstacleLayer"], boundary):
         assert heights["min_obstacle_height"] < 0 < heights["max_obstacle_height"]
     assert costmap["rolling_window"]
+
+
+def test_the_nav2_example_marks_things_where_their_points_are() -> None:
+    _, layers = nav2_layers("local_costmap")
+    layer, things = layers["ObstacleLayer"], layers["ObstacleLayer"]["things"]
+    published = {f"/segmentation/{output.name}": output.type_name for output in OUTPUTS}
+    assert published[things["topic"]] == POINT_CLOUD == f"sensor_msgs/msg/{things['data_type']}"
+    assert things["marking"] and not things["clearing"]  # what is behind a thing was not seen
+    for heights in (layer, things):  # the lowest points of everything stand 0.125 m above the ground
+        assert heights["min_obstacle_height"] < 0.125 < heights["max_obstacle_height"]
 
 
 def test_the_nav2_example_reads_the_grid_as_it_is_published() -> None:
