@@ -26,6 +26,9 @@ __all__ = ["Encounters", "ThingRules"]
 NMS_WINDOW_PX = 12
 """Of the model's input: in such a window there is one centre; 3 x 3 cells of heads at stride 4."""
 
+_SEATED = ("rider",)
+"""Classes whose lowest part is on what they ride."""
+
 _ODOMETRY_GAP_S = 1.0
 """So long after the last word from odometry, velocities are not yet called relative."""
 
@@ -38,11 +41,13 @@ class ThingRules:
         spec: what counts as an object; its areas are pixels of the model's input.
         divisor: of `~/panoptic`.
         is_ground: bool `[256]`, by class id: things stand on it.
+        stands: bool `[256]`, by class id: it may meet the ground; who rides does not.
     """
 
     spec: PanopticSpec
     divisor: int
     is_ground: np.ndarray
+    stands: np.ndarray
 
     @classmethod
     def of(cls, backend: Backend, config: PipelineConfig, role_of_class: np.ndarray) -> ThingRules:
@@ -56,7 +61,9 @@ class ThingRules:
             min_scores=_by_class(labels, "object_min_scores", config.object_min_scores, 1.0),
             divisor=divisor,
         )
-        return cls(spec, divisor, IS_GROUND[role_of_class])
+        stands = np.ones(256, bool)
+        stands[[label.id for label in labels if label.name in _SEATED]] = False
+        return cls(spec, divisor, IS_GROUND[role_of_class], stands)
 
     def find(self, heads: Heads, fit: Fit) -> Objects:
         """Objects in a model's answer, on its class map without what the camera does not see."""
@@ -103,8 +110,9 @@ class Encounters:
         if self._finder is None or self._finder[0] != key:
             self._finder = (key, ObstacleFinder(place.camera, onto))
         noise = PoseNoise(config.contact_sigma_px, camera.position_sigma_m, camera.rotation_sigma_rad)
-        found = self._finder[1].locate(objects, class_ids, rules.is_ground, place, config.ground_frame, noise)
-        return replace(found, heading_rad=place.heading_rad)
+        return self._finder[1].locate(
+            objects, class_ids, rules.is_ground, place, config.ground_frame, noise, rules.stands
+        )
 
     def follow(
         self,

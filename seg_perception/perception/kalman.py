@@ -81,8 +81,8 @@ class LineFilters:
         if jumped.any():
             kinds, tracks = np.nonzero(jumped)
             new[:, kinds, tracks] = np.stack(
-                [measured[kinds, tracks], v[kinds, tracks], noise[tracks], np.zeros(len(tracks)),
-                 vv[kinds, tracks] + wander[tracks] ** 2]
+                [measured[kinds, tracks], v[kinds, tracks], noise[kinds,tracks], np.zeros(len(tracks)),
+                 vv[kinds, tracks] + wander[kinds,tracks] ** 2]
             )  # fmt: skip
         self.state[:, :, which] = new
 

@@ -21,6 +21,9 @@ __all__ = ["ObstacleFinder", "PoseNoise"]
 _LARGEST_SHARE = 0.5
 """What is known to be at a distance give or take this share of it, one standard deviation, is nowhere."""
 
+_BENT = 8.0
+"""The range is one over an angle: for a relative deviation s of the angle its variance is range² (s² + 8 s⁴ + …)."""
+
 _DEEPEST, _LEAST_DEPTH_M = 2.0, 1.0
 """Contacts further behind the nearest one than so many widths of the object, and than this, are no feet: there the
 ground is seen past what hangs over, an arm or a mirror."""
@@ -111,12 +114,13 @@ class ObstacleFinder:
         nearest = np.empty(len(starts), np.intp)
         nearest[group[hits]] = hits
         chosen = sights.take(nearest)
+        units = _units(chosen, ground).T
         covariances = covariances_of(chosen, ground, self._onto, noise)
         covariances += spread_of(sights, starts, group, nearest, ground, self._onto, noise)
-        # Straight below the camera the distance is no measure, the length of the line of sight is.
-        variance = np.einsum("ki,kij,kj->k", chosen.away_m, covariances, chosen.away_m)
-        slant = chosen.ranges_m**2 + ground.eye_height_m**2
-        known = variance <= _LARGEST_SHARE**2 * slant * chosen.ranges_m**2
+        along = np.einsum("ki,kij,kj->k", units, covariances, units)
+        squared = np.square(chosen.ranges_m) + ground.eye_height_m**2
+        covariances += (_BENT * along**2 / squared)[:, None, None] * (units[:, :, None] * units[:, None])
+        known = along <= _LARGEST_SHARE**2 * squared
         return nearest[known], covariances[known]
 
 
@@ -151,7 +155,8 @@ def _units(chosen: Sights, ground: GroundCamera) -> np.ndarray:
     """float64 `[2, m]`: x and y of the directions of the contacts on the ground; ahead, if straight below."""
     units = (chosen.away_m / np.maximum(chosen.ranges_m, _HERE_M)[:, None]).T
     here = chosen.ranges_m < _HERE_M
-    units[:, here] = np.array([[math.cos(ground.heading_rad)], [math.sin(ground.heading_rad)]])
+    if here.any():
+        units[:, here] = np.array([[math.cos(ground.heading_rad)], [math.sin(ground.heading_rad)]])
     return units
 
 

@@ -30,6 +30,11 @@ _UP_AND_DOWN = 2.0
 _NO_NEIGHBOUR = 0.02
 _LEAST_SPREAD = 0.3
 _LEAST_COMMON = 3
+XN, TN, BN, TW, BW = 1., 1., 1., 1., 1.
+def NM(): return np.array([[XN],[TN],[XN],[BN]])
+def WM(): return np.array([[1],[TW],[1],[BW]])
+BOOT, DBG = 1, 0
+GUESS = (0, .1, .2, .35, .5, .7, 1., 1.4, 2.)
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,8 @@ class Tracker:
             self._plane.forget()
         chosen = self._trackable(boxes_px, scores)
         things = _Things.of(chosen, boxes_px, class_ids, positions_m, covariances_m2, self.spec.place_m)
+        if passed_s > 0 and BOOT and len(things.boxes) and self.alive and not (self._hits >= _MATURE_HITS).any() and (self._hits==1).any():
+            self._guess(things, passed_s)
         rows, columns = associate(self._costs(things, passed_s))
         if passed_s > 0:
             self._learn(rows, columns, things)
@@ -191,7 +198,7 @@ class Tracker:
         if not remembered.all():
             self._keep(remembered)
         if passed_s > 0:
-            self._edges.predict(passed_s, spec.edge_wander_sizes * _scale(self._edges.places))
+            self._edges.predict(passed_s, spec.edge_wander_sizes * WM() * _scale(self._edges.places))
             self._plane.predict(passed_s, spec.wander_mps)
         return passed_s
 
@@ -205,7 +212,7 @@ class Tracker:
         return chosen
 
     def _edge_std(self, scale: np.ndarray) -> np.ndarray:
-        std: np.ndarray = np.sqrt(self.spec.edge_px**2 + (self.spec.edge_sizes * scale) ** 2)
+        std: np.ndarray = np.sqrt(self.spec.edge_px**2 + (self.spec.edge_sizes * NM() * scale) ** 2)
         return std
 
     def _costs(self, things: _Things, passed_s: float) -> np.ndarray:
@@ -218,12 +225,38 @@ class Tracker:
             costs[tracks[:, None], placed] += place_costs(self._plane, tracks, things.places, things.noise)
         return costs
 
+    def _guess(self, things, passed_s):
+        new = self._hits == 1
+        places = self._edges.places
+        middle = (places[0].min() + places[2].max()) / 2
+        scale = _scale(places)
+        size = np.median(scale)
+        aside = ((places[0] + places[2]) / 2 - middle) * scale / size * new
+        best = None
+        for e in GUESS:
+            move = aside * e
+            places[0] += move * passed_s
+            places[2] += move * passed_s
+            costs = self._costs(things, passed_s)
+            copy = costs.copy()
+            r, c = associate(costs)
+            total = copy[r, c].sum()
+            places[0] -= move * passed_s
+            places[2] -= move * passed_s
+            if DBG: print(e, total, len(r))
+            if best is None or total < best[0] - 1e-9:
+                best = total, move
+        move = best[1]
+        for i in (0, 2):
+            places[i] += move * passed_s
+            self._edges.velocities[i] += move
+
     def _learn(self, rows: np.ndarray, columns: np.ndarray, things: _Things) -> None:
         """The tracks `rows` were seen as the things `columns`."""
         spec = self.spec
         scale = _scale(self._edges.places[:, rows])
         boxes = things.boxes[columns].T
-        self._edges.update(rows, boxes, self._edge_std(scale), spec.edge_wander_sizes * scale, spec.jump_std)
+        self._edges.update(rows, boxes, self._edge_std(scale), spec.edge_wander_sizes * WM() * scale, spec.jump_std)
         self._classes[rows] = things.classes[columns]
         self._unseen_s[rows] = 0.0
         self._hits[rows] += 1

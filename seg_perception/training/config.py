@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any
 
 from seg_perception.errors import ConfigError
 from seg_perception.training.augment import AugmentConfig
+from seg_perception.training.yaml_values import built, expanded, read_yaml
 
 __all__ = [
     "DataConfig",
@@ -25,8 +23,6 @@ __all__ = [
     "train_config",
     "with_steps",
 ]
-
-_EXTENDS_AT_MOST = 8
 
 
 @dataclass(frozen=True)
@@ -235,7 +231,7 @@ def read_config(path: Path, **changes: Any) -> TrainConfig:
     Raises:
         ConfigError: the file cannot be read, is no YAML mapping, or a key or value makes no sense; it is named.
     """
-    return _with_path(path, {**_read_yaml(path), **changes})
+    return _with_path(path, {**read_yaml(path), **changes})
 
 
 def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
@@ -243,91 +239,14 @@ def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
     return replace(config, schedule=replace(config.schedule, steps=steps))
 
 
-def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
-    """The file's values over those of the file that its key `extends` names, beside it."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read ({exc.strerror}); expected a training configuration") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: not YAML: {exc}") from exc
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path}: expected a mapping with keys such as data and schedule, got {type(values).__name__}"
-        )
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    if not isinstance(base, str) or depth > _EXTENDS_AT_MOST:
-        raise ConfigError(f"{path}: extends: expected one file that does not extend this one, got {base!r}")
-    return _over(_read_yaml(path.parent / base, depth + 1), values)
-
-
-def _over(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in values.items():
-        below = base.get(key)
-        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
-
-
 def _with_path(path: Path, values: dict[str, Any]) -> TrainConfig:
     try:
-        return train_config(_expanded(values, ""))
+        return train_config(expanded(values, ""))
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc}") from exc
 
 
-def _expanded(value: Any, where: str) -> Any:
-    """`value` with environment variables in place of their names."""
-    if isinstance(value, dict):
-        return {key: _expanded(entry, f"{where}.{key}".lstrip(".")) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_expanded(entry, where) for entry in value]
-    if not isinstance(value, str) or "$" not in value:
-        return value
-    expanded = os.path.expandvars(value)
-    if "$" in expanded:
-        raise ConfigError(f"{where}: {value!r}: no such environment variable; set it, or write the path")
-    return expanded
-
-
 def train_config(values: Mapping[str, Any]) -> TrainConfig:
     """A configuration from plain dictionaries, lists, numbers and strings; the inverse of `dataclasses.asdict`."""
-    config: TrainConfig = _build(TrainConfig, values, "")
+    config: TrainConfig = built(TrainConfig, values, "")
     return config
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """`value` as `kind`: a dataclass, a tuple of something, or a plain value."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where or 'configuration'}: expected keys and values, got {value!r}")
-        hints = typing.get_type_hints(kind)
-        unknown = sorted(set(map(str, value)) - set(hints))
-        if unknown:
-            raise ConfigError(
-                f"{where or 'configuration'}: no key {unknown[0]!r}; there are {', '.join(sorted(hints))}"
-            )
-        prefix = f"{where}." if where else ""
-        return kind(**{key: _build(hints[key], entry, prefix + key) for key, entry in value.items()})  # type: ignore[operator]
-    if typing.get_origin(kind) is tuple:
-        return _build_tuple(kind, value, where)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
-    return value
-
-
-def _build_tuple(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
-    members = typing.get_args(kind)
-    if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"{where}: expected a list, got {value!r}")
-    if members[-1] is Ellipsis:
-        return tuple(_build(members[0], entry, f"{where}[{i}]") for i, entry in enumerate(value))
-    if len(value) != len(members):
-        raise ConfigError(f"{where}: expected {len(members)} numbers, got {value!r}")
-    return tuple(_build(member, entry, f"{where}[{i}]") for i, (member, entry) in enumerate(zip(members, value)))

@@ -21,6 +21,7 @@ class PlainObstacle:
     number: int
     position: np.ndarray
     covariance: np.ndarray
+    relative_sigma: float
     width: float
     height: float
     contacts: list[np.ndarray]
@@ -141,10 +142,14 @@ def _obstacle(
         left.append(distance / ahead * (d[1] * unit[0] - d[0] * unit[1]) if ahead > 0.05 else 0.0)
         up.append(distance / ahead * d[2] if ahead > 0.05 else -seen.eye)
     cell_left, cell_up = _cell_size(seen, distance, direction, unit, cell)
+    linear = _declared(seen, onto, noise, direction, cell) + _spread(seen, onto, ground, noise, told)
+    slant = math.hypot(distance, seen.eye)
+    relative = math.sqrt(unit @ linear @ unit) / slant
     return PlainObstacle(
         number,
         seen.foot + seen.place(direction),
-        _declared(seen, onto, noise, direction, cell) + _spread(seen, onto, ground, noise, told),
+        linear + 8 * relative**4 * slant**2 * np.outer(unit, unit),
+        relative,
         max(left) - min(left) + cell_left,
         seen.eye + max(up) + cell_up / 2,
         [seen.foot + seen.place(d) for _, d, _ in told],
@@ -203,7 +208,7 @@ def _spread(
 def _changes(
     seen: Seen, onto: ClassMap, ground: GroundCamera, noise: PoseNoise, one: tuple[float, np.ndarray, Cell]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations of the inverse of a contact's range for roll, pitch, yaw; and for the map's rows and columns."""
+    """Standard deviations of one over a contact's range, for roll, pitch, yaw; for the map's rows and columns."""
     _, d, cell = one
     heading = np.array([math.cos(ground.heading_rad), math.sin(ground.heading_rad), 0.0])
     axes = (seen.turn[:, 2], np.cross([0.0, 0.0, 1.0], heading), np.array([0.0, 0.0, 1.0]))

@@ -121,7 +121,8 @@ def test_positions(cells_hw: tuple[int, int]) -> None:
     assert np.median(np.abs(metres), axis=0).max() <= 0.10 and np.median(np.hypot(*metres.T)) <= 0.10
     _, cells = errors(some, 40.0)
     assert len(cells) >= 100
-    assert np.median(np.hypot(*cells.T)) <= 0.75
+    # Cells of the coarse map are larger than pixels: 2.5 by 3.75.
+    assert np.median(np.hypot(*cells.T)) <= (0.75 if cells_hw == HW else 0.9)
     assert abs(np.median(cells[:, 1])) <= 0.15  # neither too near nor too far
 
 

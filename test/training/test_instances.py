@@ -296,6 +296,9 @@ def test_what_cannot_carry_a_branch_is_refused(backbone, tmp_path) -> None:
     trainer = trainer_of(config_of(backbone, tmp_path))
     with pytest.raises(TrainingError, match="no branch for instances"):
         trainer.start_from(network_of_run(backbone)[0])
+    other = config_of(backbone, tmp_path / "out", network={**NETWORK, "width": 1.0})
+    with pytest.raises(ConfigError, match="has another one; leave it out"):
+        run(other)
     (tmp_path / "run").mkdir()
     save_checkpoint(tmp_path / "run" / "last.pt", trainer.state())
     with pytest.raises(ConfigError, match="has a branch already; name the run that it stands on"):

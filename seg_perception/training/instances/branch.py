@@ -28,28 +28,29 @@ class InstanceBranch(nn.Module):
     Everything is a dense convolution over whole blocks of channels: on CPUs with wide vectors these cost least.
 
     Args:
-        channels: of the maps at 1/4, at 1/8 and behind the pyramid pooling, at 1/16.
+        channels: of `ESPPyramid.maps`.
     """
 
-    def __init__(self, channels: tuple[int, int, int]) -> None:
+    def __init__(self, channels: tuple[int, int, int, int]) -> None:
         super().__init__()
-        c2, c3, c4 = channels
+        c2, c3, c4, classes2 = channels
         self.smooth4 = conv_norm_relu(c4, _COARSE)
         self.lateral3 = _conv_norm(c3, _COARSE)
         self.smooth3 = conv_norm_relu(_COARSE, _FINE)
-        self.lateral2 = _conv_norm(c2, _FINE)
+        self.lateral2, self.classes2 = _conv_norm(c2, _FINE), nn.Conv2d(classes2, _FINE, 1, bias=False)
         self.smooth2 = conv_norm_relu(_FINE, _LAST)
         self.predict, self.scaled = nn.Conv2d(_LAST, 3, 1), False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.classes2.weight)
         nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)
 
-    def forward(self, e2: Tensor, e3: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, e2: Tensor, e3: Tensor, pooled: Tensor, p2: Tensor) -> tuple[Tensor, Tensor]:
         # The sum stands right behind a convolution, which ONNX Runtime then computes together with it.
         y3 = self.smooth3(torch.relu(self.lateral3(e3) + upsample_like(self.smooth4(pooled), e3)))
-        y2 = self.smooth2(torch.relu(self.lateral2(e2) + upsample_like(y3, e2)))
+        y2 = self.smooth2(torch.relu(self.classes2(p2) + (self.lateral2(e2) + upsample_like(y3, e2))))
         centers, offsets = self.predict(y2).split((1, 2), 1)
         return centers[:, 0], offsets if self.scaled else offsets * _OFFSET_SCALE
 
@@ -102,9 +103,9 @@ class InstanceNetwork(nn.Module):
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits as of the frozen network, centres and offsets as of `InstanceBranch`."""
         with torch.no_grad():
-            e2, e3, pooled, p2 = self.backbone.maps(x)
-            logits = self.backbone.classify(p2)
-        centers, offsets = self.branch(e2, e3, pooled)
+            maps = self.backbone.maps(x)
+            logits = self.backbone.classify(maps[-1])
+        centers, offsets = self.branch(*maps)
         return logits, centers, offsets
 
     def for_export(self) -> InstanceNetwork:

@@ -23,7 +23,7 @@ from seg_perception.backends.onnx_runtime import open_session
 from seg_perception.datasets.composites import composite_frames
 from seg_perception.errors import ConfigError, TrainingError
 from seg_perception.training.checkpoint import load_checkpoint, network_of_run, save_checkpoint
-from seg_perception.training.config import TrainConfig
+from seg_perception.training.config import NetworkConfig, TrainConfig
 from seg_perception.training.data import made_ahead
 from seg_perception.training.instances.branch import InstanceNetwork
 from seg_perception.training.instances.data import InstanceBatch, InstanceSet, open_instance_sources
@@ -42,7 +42,7 @@ from seg_perception.training.tracing import traced
 __all__ = ["InstanceTrainer", "SeenBatch", "answers_of", "center_loss", "offset_loss", "run"]
 
 SeenBatch: TypeAlias = "tuple[InstanceBatch, list[Tensor]]"
-"""A batch, and the frozen network's maps of it: at 1/4, at 1/8 and behind the pyramid pooling."""
+"""A batch, and the frozen network's `maps` of it."""
 
 
 def center_loss(centers: Tensor, truth: Tensor, known: Tensor) -> Tensor:
@@ -63,9 +63,9 @@ class _Maps(nn.Module):
         super().__init__()
         self.backbone = backbone.for_export()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        e2, e3, pooled, _ = self.backbone.maps(x)
-        return e2, e3, pooled
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        maps: tuple[Tensor, Tensor, Tensor, Tensor] = self.backbone.maps(x)
+        return maps
 
 
 class InstanceTrainer:
@@ -99,7 +99,7 @@ class InstanceTrainer:
         if self.device.type != "cpu":
             return None
         example = torch.zeros(self.config.schedule.batch, 3, *self.config.network.size_hw)
-        return open_session(traced(_Maps(self.network.backbone), example, "image", ("e2", "e3", "pooled")), 1)
+        return open_session(traced(_Maps(self.network.backbone), example, "image", ("e2", "e3", "pooled", "p2")), 1)
 
     def seen(self, step: int) -> SeenBatch:
         """The batch of one step, as the frozen network sees it."""
@@ -108,7 +108,7 @@ class InstanceTrainer:
         if self._session is not None:
             return batch, [torch.from_numpy(part) for part in self._session.run(None, {"image": x})]
         with torch.no_grad():
-            return batch, list(self.network.backbone.maps(torch.from_numpy(x).to(self.device))[:3])
+            return batch, list(self.network.backbone.maps(torch.from_numpy(x).to(self.device)))
 
     def batches(self, stop: int, workers: int = 1) -> Iterator[SeenBatch]:
         """Those from this step to `stop`, made ahead by so many threads."""
@@ -203,6 +203,8 @@ def _prepare(config: TrainConfig, out: Path, say: Callable[[str], None]) -> Inst
     network, learned, steps = network_of_run(Path(config.instances.run).expanduser())
     if isinstance(network, InstanceNetwork):
         raise ConfigError(f"instances.run: {config.instances.run} has a branch already; name the run that it stands on")
+    if config.network not in (NetworkConfig(), learned.network):
+        raise ConfigError(f"network: the run {config.instances.run} has another one; leave it out, it comes from there")
     torch.manual_seed(config.seed)
     config = replace(config, network=learned.network)
     data = InstanceSet(

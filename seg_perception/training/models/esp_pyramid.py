@@ -63,9 +63,9 @@ class ESPPyramid(ESPNetv2Encoder):
         return [parameter for part in parts for parameter in part.parameters()]
 
     @property
-    def map_channels(self) -> tuple[int, int, int]:
-        """Of the first three of `maps`."""
-        return self.channels[1], self.channels[2], _COARSE
+    def map_channels(self) -> tuple[int, int, int, int]:
+        """Of `maps`."""
+        return self.channels[1], self.channels[2], _COARSE, _FINE
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The encoder's maps at 1/4 and 1/8, what the pyramid pooling makes at 1/16, and what classes are told from."""
