@@ -124,7 +124,7 @@ class _Case:
         self._fit = Fit(_INPUT_HW, _INPUT_HW, "stretch", 0.5, _INPUT_HW)
         scene = StreetScene(0, _INPUT_HW[1], _INPUT_HW[0], camera_pitch_rad=0.05)
         self._place = GroundCamera(CameraModel.of(scene.lens.camera_info(), _INPUT_HW), scene.base_from_optical)
-        self._encounters, self._stamps = Encounters(), _stamps()
+        self._encounters, self._stamps = Encounters(CITYSCAPES), _stamps()
         self._builders = [output.build for output in OUTPUTS if output.name in _OWN_TOPICS]
         self.kept = 0
 

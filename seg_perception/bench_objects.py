@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +20,7 @@ from seg_perception.geometry.ground import GroundCamera
 from seg_perception.geometry.transforms import rotation_of_rpy, transform_of_matrix
 from seg_perception.labels import CITYSCAPES
 from seg_perception.model.bundle import PANOPTIC_DIVISOR
-from seg_perception.perception.cells import cells_of
+from seg_perception.perception.cells import resampled
 from seg_perception.perception.roles import role_table
 from seg_perception.perception.truth_heads import true_heads
 from seg_perception.pipeline import Pipeline, Wanted
@@ -50,7 +49,7 @@ class TrueHeads:
 
     def infer(self, image: np.ndarray | None, stamp_ns: int, things: bool = True) -> Heads:
         assert self.frame is not None
-        ids, instances = (cells_of(array, _MAP_HW) for array in (self.frame.class_ids, self.frame.instances))
+        ids, instances = (resampled(array, _MAP_HW) for array in (self.frame.class_ids, self.frame.instances))
         heads = true_heads(instances, _HEADS_HW)
         if self._noise is not None:
             heads = self._noise.spoil(instances, _HEADS_HW, self._rng)

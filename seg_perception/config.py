@@ -285,7 +285,7 @@ class PipelineConfig:
         read_only=True,
     )
     track_memory_s: float = param(
-        1.0, "How long an object that is out of sight keeps its track id, seconds.", minimum=0.0, maximum=60.0
+        1.0, "How long an object that is out of sight keeps its track id, seconds.", minimum=0.05, maximum=60.0
     )
     odom_frame: str = param(
         "odom",

@@ -18,7 +18,7 @@ from seg_perception.parameters import numbers_by_class
 from seg_perception.perception.obstacles import ObstacleFinder, PoseNoise
 from seg_perception.perception.panoptic import VOID_PANOPTIC, PanopticSpec, find_objects, panoptic_map, spec_for
 from seg_perception.perception.roles import IS_GROUND
-from seg_perception.perception.tracking import Tracker, TrackerSpec
+from seg_perception.perception.tracking import Tracker, TrackerSpec, confusable_classes
 from seg_perception.types import Frame, Heads
 
 __all__ = ["Encounters", "ThingRules"]
@@ -87,10 +87,14 @@ def _by_class(labels: LabelSet, name: str, entries: tuple[str, ...], maximum: fl
 
 
 class Encounters:
-    """Things that one camera meets. One thread uses it."""
+    """Things that one camera meets. One thread uses it.
 
-    def __init__(self) -> None:
-        self._tracker: tuple[float, Tracker] | None = None
+    Args:
+        labels: of the classes, for those that are easily taken for each other.
+    """
+
+    def __init__(self, labels: LabelSet) -> None:
+        self._tracker = Tracker(TrackerSpec(confusable=confusable_classes(labels)))
         self._finder: tuple[tuple[object, ...], ObstacleFinder] | None = None
         self._odometry_ns: int | None = None
 
@@ -135,7 +139,9 @@ class Encounters:
         if obstacles is not None and (odom_from_ground is not None or not over_ground):
             positions[obstacles.rows] = obstacles.positions_m @ turn.T + shift
             covariances[obstacles.rows] = turn @ obstacles.covariances_m2 @ turn.T
-        tracked = self._tracker_for(config).update(
+        if self._tracker.spec.memory_s != config.track_memory_s:
+            self._tracker.remember(config.track_memory_s)
+        tracked = self._tracker.update(
             frame.stamp_ns, boxes_px, objects.class_ids, objects.scores, positions, covariances,
             config.odom_frame if over_ground else config.ground_frame,
         )  # fmt: skip
@@ -153,11 +159,6 @@ class Encounters:
             self._odometry_ns = stamp_ns
         last_ns = self._odometry_ns
         return last_ns is not None and abs(stamp_ns - last_ns) <= _ODOMETRY_GAP_S * 1e9
-
-    def _tracker_for(self, config: PipelineConfig) -> Tracker:
-        if self._tracker is None or self._tracker[0] != config.track_memory_s:
-            self._tracker = (config.track_memory_s, Tracker(TrackerSpec(memory_s=config.track_memory_s)))
-        return self._tracker[1]
 
 
 def _planar(odom_from_ground: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

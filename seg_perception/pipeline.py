@@ -123,7 +123,7 @@ class Pipeline:
         self.transforms = TransformBuffer()
         self._fits: dict[tuple[object, ...], Fit] = {}
         self._surroundings = {name: Surroundings(self.transforms) for name in config.cameras}
-        self._encounters = {name: Encounters() for name in config.cameras}
+        self._encounters = {name: Encounters(self.labels) for name in config.cameras}
 
     @property
     def labels(self) -> LabelSet:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from seg_perception.perception.cells import cells_of
+from seg_perception.perception.cells import resampled
 from seg_perception.perception.truth_heads import true_heads
 
 __all__ = ["HeadErrors", "HeadNoise"]
@@ -46,7 +46,7 @@ class HeadNoise:
         kept = numbers[rng.random(len(numbers)) >= self.missed]
         centers, _ = true_heads(np.where(np.isin(instance_map, kept), instance_map, 0), heads_hw)
         _, offsets = true_heads(instance_map, heads_hw)
-        own = cells_of(instance_map, heads_hw)
+        own = resampled(instance_map, heads_hw)
         for number in numbers[numbers > 0]:
             cells = own == number
             root = np.sqrt(np.count_nonzero(cells))
@@ -79,7 +79,7 @@ class HeadErrors:
     def add(self, centers: np.ndarray, offsets: np.ndarray, instance_map: np.ndarray, nms_cells: int = 3) -> None:
         """One frame; instances that nobody knows must be 0 in the map."""
         _, truth = true_heads(instance_map, (centers.shape[0], centers.shape[1]))
-        own = cells_of(instance_map, (centers.shape[0], centers.shape[1]))
+        own = resampled(instance_map, (centers.shape[0], centers.shape[1]))
         highest = cv2.dilate(centers, np.ones((nms_cells, nms_cells), np.uint8))
         peaks = np.argwhere((centers == highest) & (centers > _PEAK) & (own > 0))
         claimed = np.zeros(len(peaks), bool)

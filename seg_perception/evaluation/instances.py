@@ -16,7 +16,7 @@ from seg_perception.evaluation.heads import HeadErrors
 from seg_perception.evaluation.panoptic_quality import PanopticQuality
 from seg_perception.fit import Fit
 from seg_perception.labels import CITYSCAPES, VOID_ID, LabelSet
-from seg_perception.perception.cells import cells_of
+from seg_perception.perception.cells import resampled
 from seg_perception.simulate import StreetScene
 from seg_perception.types import Heads
 
@@ -84,7 +84,7 @@ class InstanceJudge:
         """Look at one frame."""
         picture = cv2.resize(frame.rgb, self._input_hw[::-1], interpolation=cv2.INTER_LINEAR)
         heads = self._backend.infer(np.ascontiguousarray(picture), 0)
-        truth = cells_of(frame.class_ids, heads.class_ids.shape), cells_of(frame.instances, heads.class_ids.shape)
+        truth = resampled(frame.class_ids, heads.class_ids.shape), resampled(frame.instances, heads.class_ids.shape)
         if heads.centers is not None and heads.offsets is not None:
             self.grouped = self._judge(self.grouped, heads, *truth)
             self.errors.add(heads.centers, heads.offsets, truth[1])

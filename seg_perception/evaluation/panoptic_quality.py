@@ -1,7 +1,8 @@
 """Panoptic quality: how well segments, things one by one and stuff class by class, are found and outlined.
 
 After Kirillov, He, Girshick, Rother, Dollár: Panoptic Segmentation, CVPR 2019 (arXiv 1801.00868). A true and a
-predicted segment of one class match if their IoU is above 0.5, which no two can with the same third. Then for each class
+predicted segment of one class match if their IoU is above 0.5, which no two can with the same third. Then for each
+class
 
     PQ = sum of matched IoUs / (TP + FP / 2 + FN / 2) = SQ × RQ.
 

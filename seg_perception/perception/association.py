@@ -29,8 +29,10 @@ _NEW_PLACE_M2 = 100.0
 """A new thing's place is anywhere on so much ground."""
 _WRONG_PLACE_COST = 2.0
 """Of a place that is not where it should be: another part of the thing is the lowest in view now."""
+_PLACE_WEIGHT = 0.5
+"""Box and place are not independent: the same pixels say both."""
 
-_CONFUSABLE_COST, _OTHER_CLASS_COST = 5.0, 14.0
+_CONFUSABLE_COST, _OTHER_CLASS_COST = 5.0, 40.0
 _JUST_SEEN_GAIN, _JUST_SEEN_S = 8.0, 0.1
 _UNSEEN_COST = 10.0
 _HIT_GAIN, _MOST_HITS = 0.3, 10
@@ -39,14 +41,14 @@ _NEVER = 1e6
 
 
 def box_costs(edges: LineFilters, std: np.ndarray, scale: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """How little each box `[n, 4]` is like what each track expects, float64 `[t, n]`.
+    """How little each box `[4, n]` is like what each track expects, float64 `[t, n]`.
 
     Args:
-        std: float64 `[t]`, of a measured edge.
+        std: float64 `[4, t]`, of measured edges.
         scale: float64 `[t]`, size of the track's box.
     """
     variance = edges.variances + std * std
-    cost = np.ascontiguousarray(boxes.T)[:, None, :] - edges.places[:, :, None]
+    cost = boxes[:, None, :] - edges.places[:, :, None]
     cost *= cost
     cost *= (1 / variance)[:, :, None]
     cost += np.log(variance * (2 * math.pi / (_NEW_EDGE_SIZES * scale) ** 2))[:, :, None]
@@ -57,15 +59,15 @@ def box_costs(edges: LineFilters, std: np.ndarray, scale: np.ndarray, boxes: np.
 
 def _add_overlap(cost: np.ndarray, expected: np.ndarray, variance: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """By how much of the smaller box is in the other, and whether they are near each other at all."""
-    columns, parts = boxes.T, []
+    parts = []
     far = np.zeros(cost.shape, bool)
     for low, high in ((0, 2), (1, 3)):
-        part = np.minimum.outer(expected[high], columns[high])
-        part -= np.maximum.outer(expected[low], columns[low])
+        part = np.minimum.outer(expected[high], boxes[high])
+        part -= np.maximum.outer(expected[low], boxes[low])
         reach = _REACH_STD * np.sqrt(np.maximum(variance[low], variance[high])) + _REACH_PX
         far |= part < -reach[:, None]
         parts.append(np.maximum(part, 0.0, out=part))
-    own, other = (np.maximum((b[2] - b[0]) * (b[3] - b[1]), 1.0) for b in (expected, columns))
+    own, other = (np.maximum((b[2] - b[0]) * (b[3] - b[1]), 1.0) for b in (expected, boxes))
     covered = parts[0]
     covered *= parts[1]
     covered /= np.minimum.outer(own, other)
@@ -95,7 +97,9 @@ def place_costs(plane: PlaneFilters, tracks: np.ndarray, positions: np.ndarray, 
     cost /= size
     size *= (2 * math.pi / _NEW_PLACE_M2) ** 2
     cost += np.log(size, out=size)
-    return np.minimum(cost, _WRONG_PLACE_COST, out=cost)
+    np.minimum(cost, _WRONG_PLACE_COST, out=cost)
+    cost *= _PLACE_WEIGHT
+    return cost
 
 
 def class_table(groups: Sequence[Sequence[int]]) -> np.ndarray:

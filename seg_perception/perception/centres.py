@@ -15,19 +15,22 @@ class Centres:
     """Middles of things, the hottest first.
 
     Attributes:
-        places: float32 `[k, 2]`, (row, column) in cells of the heads.
+        places: float32 `[k, 2]`, (row, column) in cells of the heads, within them.
         heats: float32 `[k]`, 0 to 1.
     """
 
     places: np.ndarray
     heats: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.heats)
+
 
 def find_centres(heat: np.ndarray, nms_cells: int, threshold: float, top_k: int) -> Centres:
     """Local maxima: cells that no cell within a square is hotter than.
 
-    Equal ones within half a square of each other are one centre, in their middle; of equally hot centres the one
-    further up, then further left, comes first.
+    Equal ones within half a square of each other are one centre, in their middle: what a sigmoid or 8-bit numbers
+    saturate is flat. Of equally hot centres the one further up, then further left, comes first.
 
     Args:
         heat: float32 `[h, w]`, finite.
@@ -38,9 +41,8 @@ def find_centres(heat: np.ndarray, nms_cells: int, threshold: float, top_k: int)
     reach = nms_cells // 2
     peaks = (heat == cv2.dilate(heat, np.ones((2 * reach + 1,) * 2, np.uint8))) & (heat >= threshold)
     rows, columns = np.nonzero(peaks)
-    # Squares of `reach` cells touch exactly if the cells are at most `reach` apart.
     linked = peaks.view(np.uint8)
-    if reach > 1:
+    if reach > 1:  # squares of `reach` cells touch exactly if the cells are at most `reach` apart
         linked = cv2.dilate(linked, np.ones((reach, reach), np.uint8))
     count, names = cv2.connectedComponents(linked, connectivity=8)
     own = names[rows, columns]
@@ -49,38 +51,51 @@ def find_centres(heat: np.ndarray, nms_cells: int, threshold: float, top_k: int)
     heats = np.zeros(count, np.float32)
     heats[own] = heat[rows, columns]
     best = np.argsort(-heats[1:], kind="stable")[:top_k]
-    return Centres(places[best].astype(np.float32), np.minimum(heats[1:][best], 1))
+    return Centres(places[best].astype(np.float32), np.minimum(heats[1:][best], np.float32(1)))
 
 
 def nearest_centre(targets: np.ndarray, centres: Centres, heads_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Which centre each target is nearest to, intp `[n]`, and how far that is, float32 `[n]`, cells.
+    """Which centre each target is nearest to, int32 `[n]`, and how far that is, float32 `[n]`, cells.
 
-    The distance transform tells for every cell of the heads which centre it is nearest to; a target's own is taken
-    from those of the four cells around it. That takes the same time for one centre as for hundreds; only a target
-    about as near to two centres may go to the other.
+    The distance transform tells for every cell of the heads which centre it is nearest to; a target takes the nearest
+    of those that the four cells around it name. So the time does not depend on how many centres there are, and what
+    lies near a centre goes to the right one; a target far from all, or about as near to two, may go to another.
 
     Args:
-        targets: float32 `[2, n]`, (rows, columns), finite and not above 1e6.
+        targets: float32 `[2, n]`, (rows, columns), from −1e6 to 1e6.
         centres: at least one.
     """
-    height, width = heads_hw
-    rows, columns = np.clip(np.rint(centres.places.T).astype(np.intp), 0, [[height - 1], [width - 1]])
+    owners = _owners(centres, heads_hw)
+    (height, width), (at_row, at_column) = heads_hw, np.ascontiguousarray(centres.places.T)
+    # One more row and column, so that every cell is the first of four.
+    four = cv2.copyMakeBorder(owners, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
+    first, others = four[:-1, :-1], (four[:-1, 1:], four[1:, :-1], four[1:, 1:])
+    disputed = (first != others[0]) | (first != others[1]) | (first != others[2])
+    low = np.clip(np.floor(targets), 0, [[height - 1], [width - 1]]).astype(np.intp)
+    at = low[0] * width + low[1]
+
+    def squared(owner: np.ndarray, which: np.ndarray | slice) -> np.ndarray:
+        down, right = targets[0, which] - at_row.take(owner), targets[1, which] - at_column.take(owner)
+        return np.asarray(down * down + right * right)
+
+    nearest = owners.ravel().take(at)
+    least = squared(nearest, slice(None))
+    which = np.flatnonzero(disputed.ravel().take(at))
+    for other in others if len(which) else ():
+        owner = other[low[0][which], low[1][which]]
+        away = squared(owner, which)
+        closer = away < least[which]
+        nearest[which[closer]], least[which[closer]] = owner[closer], away[closer]
+    return nearest, np.sqrt(least)
+
+
+def _owners(centres: Centres, heads_hw: tuple[int, int]) -> np.ndarray:
+    """int32 `[h, w]`: which centre each cell is nearest to; of two centres in one cell the hotter has it."""
+    rows, columns = np.rint(centres.places.T).astype(np.intp)
     empty = np.ones(heads_hw, np.uint8)
     empty[rows, columns] = 0
-    _, names = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    centre_of = np.zeros(len(rows) + 1, np.intp)
-    # Of two centres in one cell the hotter, which comes first.
-    centre_of[names[rows[::-1], columns[::-1]]] = np.arange(len(rows))[::-1]
-    owners = centre_of.take(names.ravel())
-    low = np.floor(targets).astype(np.intp)
-    nearest, least = np.zeros(targets.shape[1], np.intp), np.full(targets.shape[1], np.inf, np.float32)
-    at_row, at_column = np.ascontiguousarray(centres.places.T)
-    for down in (0, 1):
-        line = np.clip(low[0] + down, 0, height - 1) * width
-        for right in (0, 1):
-            owner = owners.take(line + np.clip(low[1] + right, 0, width - 1))
-            squared = (targets[0] - at_row.take(owner)) ** 2 + (targets[1] - at_column.take(owner)) ** 2
-            closer = squared < least
-            np.copyto(nearest, owner, where=closer)
-            np.copyto(least, squared, where=closer)
-    return nearest, np.sqrt(least)
+    names = np.asarray(cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1])
+    _, first = np.unique(rows * heads_hw[1] + columns, return_index=True)
+    centre_of = np.zeros(len(first) + 1, np.int32)
+    centre_of[names[rows[first], columns[first]]] = first
+    return centre_of.take(names.astype(np.intp))

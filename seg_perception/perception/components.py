@@ -8,27 +8,25 @@ import numpy as np
 __all__ = ["components"]
 
 
-def components(cells: np.ndarray, own: np.ndarray, map_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def components(class_ids: np.ndarray, is_thing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Regions of cells of the same class that touch, corners included.
 
     Args:
-        cells: intp `[c]`, flat indices of a class map, ascending.
-        own: uint8 `[c]`, their classes.
-        map_hw: size of the map.
+        class_ids: uint8 `[h, w]`.
+        is_thing: bool `[256]`: the others are in no region.
 
     Returns:
-        of: intp `[c]`, the region of each cell, 1 … n; and class_ids: uint8 `[n]`.
+        names: int32 `[h, w]`, 1 … n, 0 for no region; and uint8 `[n]`, their classes.
     """
-    of, class_ids = np.zeros(len(cells), np.intp), np.empty(0, np.uint8)
-    if not len(cells):
-        return of, class_ids
-    top, bottom = int(cells[0]) // map_hw[1], int(cells[-1]) // map_hw[1] + 1
-    inside = cells - top * map_hw[1]
-    for class_id in np.flatnonzero(np.bincount(own)):
-        which = np.flatnonzero(own == class_id)
-        mask = np.zeros((bottom - top, map_hw[1]), np.uint8)
-        mask.ravel()[inside[which]] = 1
-        count, names = cv2.connectedComponents(mask, connectivity=8)
-        of[which] = names.ravel().take(inside[which]) + len(class_ids)
-        class_ids = np.append(class_ids, np.full(count - 1, class_id, np.uint8))
-    return of, class_ids
+    names, found = np.zeros(class_ids.shape, np.int32), [np.empty(0, np.uint8)]
+    seen = cv2.calcHist([class_ids], [0], None, [256], [0, 256]).ravel() > 0
+    total = 0
+    for class_id in np.flatnonzero(seen & is_thing):
+        mask = (class_ids == class_id).view(np.uint8)
+        count, own = cv2.connectedComponents(mask, connectivity=8)
+        if total:
+            own += mask * np.int32(total)
+        names += own
+        found.append(np.full(count - 1, class_id, np.uint8))
+        total += count - 1
+    return names, np.concatenate(found)

@@ -1,128 +1,162 @@
 """Cells of a class map to whole things, by centres and offsets.
 
 After Cheng et al.: Panoptic-DeepLab, CVPR 2020 (arXiv 1911.10194): a cell belongs to the centre that is nearest to
-where its offset points. Beyond that, nothing is lost: cells that point at no centre are joined to their neighbours,
-and what has none becomes a thing of its own; and where two things of different classes share a centre, a pedestrian
-before a car, both are kept.
+where its offset points, and a thing's class is that of most of its cells. Beyond that, nothing is lost:
+
+- Cells at the rim of a class, about which the heads, coarser than the class map, are the least sure, are joined to
+  their neighbours unless they point well; so are cells that point at no centre.
+- Where two things of different classes have one centre, a pedestrian before a car, both are kept; and so are two of one
+  class, if their cells clearly point at two places.
+- What is near no centre is parted as if there were no heads.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 
-from seg_perception.perception.cells import cell_under, cells_under
-from seg_perception.perception.centres import find_centres, nearest_centre
-from seg_perception.perception.components import components
+from seg_perception.labels import VOID_ID
+from seg_perception.perception.cells import resampled, runs_of
+from seg_perception.perception.centres import Centres, find_centres, nearest_centre
 from seg_perception.perception.object_rows import Groups
 from seg_perception.perception.panoptic_spec import PanopticSpec
+from seg_perception.perception.splitting import regions
+from seg_perception.perception.votes import part_votes
 from seg_perception.types import Heads
 
 __all__ = ["group"]
 
 _FARTHEST = 1e6
-"""Offsets are cut off here, so that squares stay finite; cells."""
-_NEAR_CELLS, _NEAR_ROOTS = 2.0, 0.5
-"""A cell belongs to a centre if it points within this many cells, and this many roots of the thing's area, of it."""
-_ORPHAN = np.float32(0.5)
-"""How sure it is that what has no centre is one thing."""
-_PART = 0.2
-"""Of a group's cells: a class with so many is a thing of its own."""
+"""Offsets end here, so that their squares are numbers; cells."""
+_NEAR, _NEAR_AT_RIM = (2.0, 0.5), (0.5, 0.1)
+"""A cell points at a centre if it misses it by no more than these: cells, and roots of the thing's area."""
+_OWN_THING = 0.15
+"""A class with such a share of a group's cells is a thing of its own."""
+_ROUNDS = 2
+"""Rims are so much wider than a cell of the heads, cells of the class map."""
+_RIMS = 0.125
+"""So much of a class map may be rims."""
+_WITHOUT_CENTRE = np.float32(0.5)
+"""How sure it is that something near no centre is one thing."""
 
 
-def group(heads: Heads, spec: PanopticSpec, cells: np.ndarray) -> tuple[Groups, int]:
-    """Groups of the cells of things, and how many cells of the heads are no numbers.
+def group(heads: Heads, spec: PanopticSpec) -> tuple[Groups, int]:
+    """Groups of the class map's cells of things, and how many cells of the heads are no numbers: those say nothing.
 
     Args:
         heads: with centers and offsets.
-        cells: intp `[c]`, flat indices of the class map's cells of thing classes, ascending.
     """
     assert heads.centers is not None and heads.offsets is not None
-    map_hw, heads_hw = heads.class_ids.shape, heads.centers.shape
-    heat, offsets = heads.centers, heads.offsets
-    own = heads.class_ids.ravel().take(cells)
-    sound = np.isfinite(heat) & np.isfinite(offsets[0]) & np.isfinite(offsets[1])
+    sound = np.isfinite(heads.centers) & np.isfinite(heads.offsets[0]) & np.isfinite(heads.offsets[1])
     bad_cells = sound.size - int(np.count_nonzero(sound))
-    if bad_cells:
-        heat = np.where(np.isfinite(heat), heat, np.float32(0))
+    thing = cv2.LUT(heads.class_ids, spec.is_thing.view(np.uint8))
+    if not thing.any():
+        return Groups.none(thing.shape), bad_cells
+    heat = np.where(sound, heads.centers, np.float32(0)) if bad_cells else heads.centers
     centres = find_centres(heat, spec.nms_cells, spec.centre_threshold, spec.top_k)
-    of = np.zeros(len(cells), np.intp)
-    count = len(centres.heats)
-    class_under = heads.class_ids.ravel().take(cells_under(map_hw, heads_hw))
-    if count:
-        which = np.flatnonzero(spec.is_thing.take(class_under) & sound.ravel())
-        names = np.zeros(sound.size, np.intp)
-        names[which] = _claimed(which, offsets, centres, heads_hw)
-        under = cells_under(heads_hw, map_hw).take(cells)
-        said = names.take(under)
-        of = np.where(class_under.take(under) == own, said, 0)
-        _join(of, cells, own, map_hw, 3)
-        of = np.where(of == 0, said, of)
-    return _with_classes(of, own, centres.heats, cells, map_hw, spec), bad_cells
+    if not len(centres):
+        return _without_centre(heads.class_ids, spec, Groups.none(heads.class_ids.shape)), bad_cells
+    said = _said_by_heads(heads, centres, spec, sound)
+    map_hw = (heads.class_ids.shape[0], heads.class_ids.shape[1])
+    names = resampled(said.names, map_hw) * (resampled(said.class_ids, map_hw) == heads.class_ids)
+    _join(names, heads.class_ids, thing, rounds=_ROUNDS + map_hw[0] // sound.shape[0])
+    open_ = (names == 0) & thing.view(np.bool_)
+    if open_.any():
+        np.copyto(names, resampled(said.otherwise, map_hw), where=open_)
+    groups = _with_classes(names, heads.class_ids, centres.heats[said.centre], spec)
+    open_ = (groups.names == 0) & thing.view(np.bool_)
+    if not open_.any():
+        return groups, bad_cells
+    return _without_centre(np.where(open_, heads.class_ids, np.uint8(VOID_ID)), spec, groups), bad_cells
 
 
-def _claimed(which, offsets, centres, heads_hw):
-    width = heads_hw[1]
-    rows, columns = np.divmod(which, width)
-    targets = np.clip(offsets.reshape(2, -1).take(which, axis=1), -_FARTHEST, _FARTHEST)
-    targets[0] += rows
-    targets[1] += columns
-    nearest, away = nearest_centre(targets, centres, heads_hw)
-    areas = np.bincount(nearest, minlength=len(centres.heats))
-    reach = _NEAR_CELLS + _NEAR_ROOTS * np.sqrt(areas)
-    return np.where(away <= reach.take(nearest), nearest + 1, 0)
+@dataclass(frozen=True)
+class _Said:
+    """What the heads say; maps of their size.
+
+    Attributes:
+        class_ids: uint8, the class at each cell's centre.
+        names: int32, the group, 1 …; 0 where it is not sure, or nothing.
+        otherwise: int32, the group for want of a better one.
+        centre: intp `[g]`, of each group.
+    """
+
+    class_ids: np.ndarray
+    names: np.ndarray
+    otherwise: np.ndarray
+    centre: np.ndarray
 
 
-def _join(of, cells, own, map_hw, rounds):
-    height, width = map_hw
-    wide = width + 2
-    at = cells + 2 * (cells // width) + wide + 1
-    names = np.zeros((height + 2) * wide, np.intp)
-    classes = np.full((height + 2) * wide, 255, np.uint8)
-    names[at] = of
-    classes[at] = own
-    for _ in range(rounds):
-        open_ = np.flatnonzero(of == 0)
-        if not len(open_):
-            return
-        places, mine = at[open_], own[open_]
-        found = np.zeros(len(open_), np.intp)
+def _said_by_heads(heads: Heads, centres: Centres, spec: PanopticSpec, sound: np.ndarray) -> _Said:
+    assert heads.offsets is not None
+    height, width = sound.shape
+    class_ids = resampled(heads.class_ids, (height, width))
+    quarters = resampled(heads.class_ids, (2 * height, 2 * width))
+    inner = np.ones(sound.shape, np.bool_)
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        inner &= quarters[down::2, right::2] == class_ids
+    which = np.flatnonzero(cv2.LUT(class_ids, spec.is_thing.view(np.uint8)).view(np.bool_) & sound)
+    targets = np.clip(heads.offsets.reshape(2, -1).take(which, axis=1), -_FARTHEST, _FARTHEST)
+    targets += np.stack(np.divmod(which, width)).astype(np.float32)
+    nearest, away = nearest_centre(targets, centres, (height, width))
+    roots = np.sqrt(np.bincount(nearest, minlength=len(centres)).astype(np.float32))
+    far, rim = ((least + share * roots).take(nearest) for least, share in (_NEAR, _NEAR_AT_RIM))
+    inner = inner.ravel().take(which)
+    near = np.where(away <= far, nearest + 1, 0)
+    sure, parts = part_votes(np.where(inner | (away <= rim), near, 0), targets, inner, len(centres))
+    names, otherwise = np.zeros(sound.shape, np.int32), np.zeros(sound.shape, np.int32)
+    names.ravel()[which], otherwise.ravel()[which] = sure, np.where(sure > 0, sure, near)
+    return _Said(class_ids, names, otherwise, np.append(np.arange(len(centres)), parts - 1))
+
+
+def _join(names: np.ndarray, class_ids: np.ndarray, thing: np.ndarray, rounds: int) -> None:
+    """Give cells of things without a name, in place, that of a neighbour of the same class."""
+    wide = names.shape[1] + 2  # with a margin, so that every cell has neighbours
+    named = cv2.copyMakeBorder(names, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0).ravel()
+    classes = cv2.copyMakeBorder(class_ids, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=VOID_ID).ravel()
+    things = cv2.copyMakeBorder(thing, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0).ravel()
+    at = np.flatnonzero((named == 0) & things.view(np.bool_))
+    # Rims are few; where most is open, it is noise, and not worth the time.
+    for _ in range(rounds if len(at) <= _RIMS * named.size else 1):
+        mine, found = classes.take(at), np.zeros(len(at), np.int32)
         for step in (-1, 1, -wide, wide, -wide - 1, -wide + 1, wide - 1, wide + 1):
-            near = names.take(places + step)
-            np.copyto(found, near, where=(found == 0) & (classes.take(places + step) == mine))
+            beside = at + step
+            np.copyto(found, named.take(beside), where=(found == 0) & (classes.take(beside) == mine))
         if not found.any():
-            return
-        of[open_] = found
-        names[places] = found
+            break
+        named[at] = found
+        at = at[found == 0]
+    names[:] = named.reshape(-1, wide)[1:-1, 1:-1]
 
 
-def _with_classes(of, own, heats, cells, map_hw, spec):
-    count = len(heats)
-    things = np.flatnonzero(spec.is_thing)
-    compact = np.zeros(256, np.intp)
-    compact[things] = np.arange(len(things))
-    kind = compact.take(own)
-    m = len(things)
-    counts = np.bincount(of * m + kind, minlength=(count + 1) * m).reshape(count + 1, m)
+def _with_classes(names: np.ndarray, class_ids: np.ndarray, heats: np.ndarray, spec: PanopticSpec) -> Groups:
+    """Groups by centre to groups by centre and class."""
+    kinds = int(np.count_nonzero(spec.is_thing))
+    kind = np.zeros(256, np.int32)
+    kind[spec.is_thing] = np.arange(kinds)
+    runs = runs_of(names * np.int32(kinds) + cv2.LUT(class_ids, kind))
+    counts = np.bincount(runs.values, runs.lengths, minlength=(len(heats) + 1) * kinds).reshape(-1, kinds)
     main = counts.argmax(1)
-    totals = counts.sum(1)
-    apart = (counts >= np.maximum(_PART * totals[:, None], spec.min_areas[things])) & (counts > 0)
-    apart[np.arange(count + 1), main] = True
-    apart[totals == 0] = False
-    apart[0] = False
-    # number of (centre, class)
-    table = np.zeros((count + 1, m), np.intp)
-    table[apart] = np.arange(1, apart.sum() + 1)
-    mains = table[np.arange(count + 1), main]
-    table = np.where(apart, table, mains[:, None])
-    table[0] = 0
-    result = table.ravel().take(of * m + kind)
-    g, c = np.nonzero(apart)
-    classes = things[c].astype(np.uint8)
-    sure = heats[g - 1]
-    left = np.flatnonzero(of == 0)
-    if len(left):
-        more, more_classes = components(cells[left], own[left], map_hw)
-        result[left] = more + len(classes)
-        classes = np.append(classes, more_classes)
-        sure = np.append(sure, np.full(len(more_classes), _ORPHAN))
-    return Groups(cells, result, classes, sure.astype(np.float32))
+    kept = counts >= np.maximum(_OWN_THING * counts.sum(1), 1)[:, None]
+    kept &= counts >= spec.min_areas[spec.is_thing]
+    kept[np.arange(len(counts)), main] = True
+    kept[0] = False
+    centre, which = np.nonzero(kept)
+    name = np.zeros(counts.shape, np.int32)
+    name[centre, which] = np.arange(1, len(centre) + 1)
+    name = np.where(kept, name, name[np.arange(len(counts)), main][:, None])
+    of_run = name.ravel().take(runs.values)
+    found = np.flatnonzero(spec.is_thing)[which].astype(np.uint8)
+    return Groups(np.repeat(of_run, runs.lengths).reshape(names.shape), found, heats[centre - 1])
+
+
+def _without_centre(left: np.ndarray, spec: PanopticSpec, groups: Groups) -> Groups:
+    """The groups and those of the class map `left`, parted as if there were no heads."""
+    names, class_ids = regions(left, spec)
+    if not len(class_ids):
+        return groups
+    names += (names > 0) * np.int32(len(groups.class_ids)) + groups.names
+    sureness = np.append(groups.sureness, np.full(len(class_ids), _WITHOUT_CENTRE))
+    return Groups(names, np.append(groups.class_ids, class_ids), sureness)

@@ -41,7 +41,7 @@ class LineFilters:
     def start(
         self, places: np.ndarray, velocities: np.ndarray, place_std: np.ndarray, velocity_std: np.ndarray
     ) -> None:
-        """n more filters; places and velocities `[k, n]`, standard deviations `[n]`."""
+        """n more filters; places, velocities and standard deviations `[k, n]`, or of a shape like it."""
         more = np.zeros((5, *places.shape))
         more[0], more[1], more[2], more[4] = places, velocities, place_std**2, velocity_std**2
         self.state = np.concatenate([self.state, more], axis=2)
@@ -51,7 +51,7 @@ class LineFilters:
         self.state = self.state[:, :, which]
 
     def predict(self, passed_s: float, wander: np.ndarray) -> None:
-        """Time passes; `wander` `[t]`: how much the velocity wanders in a second."""
+        """Time passes; `wander` `[k, t]`: how much the velocity wanders in a second."""
         p, v, pp, pv, vv = self.state
         grown = wander * wander * passed_s
         p += passed_s * v
@@ -65,8 +65,8 @@ class LineFilters:
         """Measurements `[k, m]` of the filters `which` (indices `[m]`).
 
         Args:
-            std: float64 `[m]`, of the measurements.
-            wander: float64 `[m]`, as in `predict`.
+            std: float64 `[k, m]`, of the measurements.
+            wander: float64 `[k, m]`, as in `predict`.
             jump_std: what lies further off than so many standard deviations is a jump.
         """
         p, v, pp, pv, vv = old = self.state[:, :, which]
@@ -125,16 +125,12 @@ class PlaneFilters:
 
     def predict(self, passed_s: float, wander: float) -> None:
         """Time passes; the velocity wanders by `wander` in a second, along each axis."""
-        cov, grown = self.covariances, wander * wander * passed_s
-        self.means[:, :2] += passed_s * self.means[:, 2:]
-        speed = cov[:, 2:, 2:].copy()
-        speed[:, (0, 1), (0, 1)] += grown / 3
-        across = cov[:, :2, 2:].copy()
-        cov[:, :2, :2] += passed_s * (across + across.swapaxes(1, 2) + passed_s * speed)
-        speed[:, (0, 1), (0, 1)] += grown / 6
-        across += passed_s * speed
-        cov[:, :2, 2:], cov[:, 2:, :2] = across, across.swapaxes(1, 2)
-        cov[:, (2, 3), (2, 3)] += grown
+        t, grown = passed_s, wander * wander * passed_s
+        move = np.eye(4) + t * np.eye(4, k=2)
+        place, both = grown * t * t / 3, grown * t / 2
+        added = [[place, 0, both, 0], [0, place, 0, both], [both, 0, grown, 0], [0, both, 0, grown]]
+        self.means = self.means @ move.T
+        self.covariances = move @ self.covariances @ move.T + np.array(added)
 
     def update(
         self, which: np.ndarray, measured: np.ndarray, noise: np.ndarray, wander: float, jump_std: float

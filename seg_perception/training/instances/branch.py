@@ -28,31 +28,35 @@ class InstanceBranch(nn.Module):
     Everything is a dense convolution over whole blocks of channels: on CPUs with wide vectors these cost least.
 
     Args:
-        channels: of `ESPPyramid.maps`.
+        channels: of the maps at 1/4, 1/8 and 1/16, and behind the pyramid pooling, at 1/16.
     """
 
     def __init__(self, channels: tuple[int, int, int, int]) -> None:
         super().__init__()
-        c2, c3, c4, classes2 = channels
-        self.smooth4 = conv_norm_relu(c4, _COARSE)
-        self.lateral3 = _conv_norm(c3, _COARSE)
+        c2, c3, c4, pooled = channels
+        self.lateral4 = _conv_norm(c4, pooled, 1)
+        self.smooth4, self.widen4 = conv_norm_relu(pooled, _COARSE), _conv_norm(_COARSE, _COARSE, 3)
+        self.lateral3 = _conv_norm(c3, _COARSE, 1)
         self.smooth3 = conv_norm_relu(_COARSE, _FINE)
-        self.lateral2, self.classes2 = _conv_norm(c2, _FINE), nn.Conv2d(classes2, _FINE, 1, bias=False)
+        self.lateral2 = _conv_norm(c2, _FINE, 1)
         self.smooth2 = conv_norm_relu(_FINE, _LAST)
         self.predict, self.scaled = nn.Conv2d(_LAST, 3, 1), False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.classes2.weight)
+        for residual in (self.lateral4, self.widen4):  # they begin as if they were not there
+            nn.init.zeros_(residual[1].weight)
         nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)
 
-    def forward(self, e2: Tensor, e3: Tensor, pooled: Tensor, p2: Tensor) -> tuple[Tensor, Tensor]:
-        # The sum stands right behind a convolution, which ONNX Runtime then computes together with it.
-        y3 = self.smooth3(torch.relu(self.lateral3(e3) + upsample_like(self.smooth4(pooled), e3)))
-        y2 = self.smooth2(torch.relu(self.classes2(p2) + (self.lateral2(e2) + upsample_like(y3, e2))))
+    def forward(self, e2: Tensor, e3: Tensor, e4: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        # Every sum stands right behind a convolution, which ONNX Runtime then computes together with it.
+        y4 = self.smooth4(torch.relu(self.lateral4(e4) + pooled))
+        y4 = torch.relu(self.widen4(y4) + y4)
+        y3 = self.smooth3(torch.relu(self.lateral3(e3) + upsample_like(y4, e3)))
+        y2 = self.smooth2(torch.relu(self.lateral2(e2) + upsample_like(y3, e2)))
         centers, offsets = self.predict(y2).split((1, 2), 1)
-        return centers[:, 0], offsets if self.scaled else offsets * _OFFSET_SCALE
+        return centers.squeeze(1), offsets if self.scaled else offsets * _OFFSET_SCALE
 
     @torch.no_grad()
     def for_export(self) -> InstanceBranch:
@@ -64,8 +68,8 @@ class InstanceBranch(nn.Module):
         return copied
 
 
-def _conv_norm(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+def _conv_norm(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class InstanceNetwork(nn.Module):
@@ -103,8 +107,8 @@ class InstanceNetwork(nn.Module):
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits as of the frozen network, centres and offsets as of `InstanceBranch`."""
         with torch.no_grad():
-            maps = self.backbone.maps(x)
-            logits = self.backbone.classify(maps[-1])
+            *maps, p2 = self.backbone.maps(x)
+            logits = self.backbone.classify(p2)
         centers, offsets = self.branch(*maps)
         return logits, centers, offsets
 

@@ -42,7 +42,7 @@ from seg_perception.training.tracing import traced
 __all__ = ["InstanceTrainer", "SeenBatch", "answers_of", "center_loss", "offset_loss", "run"]
 
 SeenBatch: TypeAlias = "tuple[InstanceBatch, list[Tensor]]"
-"""A batch, and the frozen network's `maps` of it."""
+"""A batch, and the frozen network's maps of it: at 1/4, 1/8 and 1/16, and behind the pyramid pooling."""
 
 
 def center_loss(centers: Tensor, truth: Tensor, known: Tensor) -> Tensor:
@@ -63,8 +63,8 @@ class _Maps(nn.Module):
         super().__init__()
         self.backbone = backbone.for_export()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        maps: tuple[Tensor, Tensor, Tensor, Tensor] = self.backbone.maps(x)
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        maps: tuple[Tensor, ...] = self.backbone.maps(x)[:-1]
         return maps
 
 
@@ -99,7 +99,7 @@ class InstanceTrainer:
         if self.device.type != "cpu":
             return None
         example = torch.zeros(self.config.schedule.batch, 3, *self.config.network.size_hw)
-        return open_session(traced(_Maps(self.network.backbone), example, "image", ("e2", "e3", "pooled", "p2")), 1)
+        return open_session(traced(_Maps(self.network.backbone), example, "image", ("e2", "e3", "e4", "pooled")), 1)
 
     def seen(self, step: int) -> SeenBatch:
         """The batch of one step, as the frozen network sees it."""
@@ -108,7 +108,7 @@ class InstanceTrainer:
         if self._session is not None:
             return batch, [torch.from_numpy(part) for part in self._session.run(None, {"image": x})]
         with torch.no_grad():
-            return batch, list(self.network.backbone.maps(torch.from_numpy(x).to(self.device)))
+            return batch, list(self.network.backbone.maps(torch.from_numpy(x).to(self.device))[:-1])
 
     def batches(self, stop: int, workers: int = 1) -> Iterator[SeenBatch]:
         """Those from this step to `stop`, made ahead by so many threads."""

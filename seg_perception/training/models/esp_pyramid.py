@@ -64,17 +64,17 @@ class ESPPyramid(ESPNetv2Encoder):
 
     @property
     def map_channels(self) -> tuple[int, int, int, int]:
-        """Of `maps`."""
-        return self.channels[1], self.channels[2], _COARSE, _FINE
+        """Of the first four of `maps`."""
+        return self.channels[1], self.channels[2], self.channels[3], _COARSE
 
-    def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The encoder's maps at 1/4 and 1/8, what the pyramid pooling makes at 1/16, and what classes are told from."""
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The encoder's maps at 1/4, 1/8 and 1/16, what the pyramid pooling makes of it, what classes are told from."""
         require_multiples(x, self.size_multiple)
         x = x - self.mean if self.scaled else (x - self.mean) / self.std
         _, e2, e3, e4 = self.encode(x)
         pooled = self.pyramid(self.reduce4(e4))
         p3 = self.smooth3(upsample_like(pooled, e3) + self.lateral3(e3))
-        return e2, e3, pooled, self.smooth2(upsample_like(p3, e2) + self.lateral2(e2))
+        return e2, e3, e4, pooled, self.smooth2(upsample_like(p3, e2) + self.lateral2(e2))
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classify(self.drop(self.maps(x)[-1]))

@@ -1,0 +1,215 @@
+"""All tracks of a camera, a row each: Kalman filters for the edges of their boxes and for their places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seg_perception.perception.association import associate, box_costs, place_costs, track_costs
+from seg_perception.perception.kalman import LineFilters, PlaneFilters
+from seg_perception.perception.motion_around import expansions, velocities_around
+from seg_perception.perception.tracker_spec import TrackerSpec
+
+__all__ = ["Things", "Tracks"]
+
+_LARGEST_PX, _LARGEST_M2 = 1e6, 1e8
+_LEAST_SCALE_PX = 2.0
+_STEADINESS = np.array([[1.0], [0.5], [1.0], [1.0]])
+"""Of the edges left, top, right, bottom: arms and legs swing, heads do not."""
+_MATURE_HITS = 3
+_LEAST_COMMON = 3
+_LEAST_TO_GUESS, _MOST_TO_GUESS = 4, 100
+
+
+@dataclass(frozen=True)
+class Things:
+    """What can be tracked of a frame.
+
+    Attributes:
+        rows: intp `[n]`, which of the frame's objects they are.
+        boxes: float64 `[4, n]`: x min, y min, x max, y max.
+        classes: intp `[n]`, 0 to 255.
+        placed: intp `[k]`, which of them have a place.
+        place_of: intp `[n]`, the row of `places` of each, or −1.
+        places: float64 `[k, 2]`.
+        noise: float64 `[k, 2, 2]`.
+    """
+
+    rows: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    placed: np.ndarray
+    place_of: np.ndarray
+    places: np.ndarray
+    noise: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        boxes: np.ndarray,
+        class_ids: np.ndarray,
+        scores: np.ndarray,
+        positions: np.ndarray,
+        covariances: np.ndarray,
+        spec: TrackerSpec,
+    ) -> Things:
+        """The objects with sound boxes, the surest `spec.most` of them; arguments as in `Tracker.update`."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            sound = np.abs(boxes).max(axis=1, initial=0.0) < _LARGEST_PX
+            sound &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+            xx, xy, yy = covariances[:, 0, 0], covariances[:, 0, 1], covariances[:, 1, 1]
+            known = (xx >= 0) & (yy >= 0) & (xx * yy * (1 + 1e-9) >= xy * xy) & (xx + yy < _LARGEST_M2)
+            known &= np.abs(positions).max(axis=1, initial=0.0) < _LARGEST_M2
+        rows = np.flatnonzero(sound)
+        if len(rows) > spec.most:
+            rows = np.sort(rows[np.argsort(-scores[rows], kind="stable")[: spec.most]])
+        placed = np.flatnonzero(known[rows])
+        place_of = np.full(len(rows), -1, np.intp)
+        place_of[placed] = np.arange(len(placed))
+        noise = covariances[rows[placed]].astype(np.float64)
+        noise[:, 1, 0] = noise[:, 0, 1]
+        noise[:, (0, 1), (0, 1)] += spec.place_m**2
+        classes = np.clip(class_ids[rows], 0, 255).astype(np.intp)
+        sides = np.ascontiguousarray(boxes[rows].T, np.float64)
+        return cls(rows, sides, classes, placed, place_of, positions[rows[placed]], noise)
+
+
+class Tracks:
+    """t tracks.
+
+    Attributes:
+        ids: int64 `[t]`.
+        classes: intp `[t]`, as what each was seen last.
+        unseen_s: float64 `[t]`, since when not.
+        hits: int64 `[t]`, how often it was seen.
+        edges: of the boxes: left, top, right, bottom; pixels.
+        plane: of the places; metres.
+    """
+
+    def __init__(self, spec: TrackerSpec, class_costs: np.ndarray) -> None:
+        self.spec, self._class_costs = spec, class_costs
+        self.ids, self.classes = np.empty(0, np.int64), np.empty(0, np.intp)
+        self.unseen_s, self.hits = np.empty(0), np.empty(0, np.int64)
+        self.edges, self.plane = LineFilters(4), PlaneFilters()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def advance(self, passed_s: float) -> None:
+        """Time passes; what is forgotten by then goes, and the longest unseen if there are too many."""
+        spec = self.spec
+        self.unseen_s += passed_s
+        # What was seen in the frame before is not forgotten, however long ago that was.
+        remembered = self.unseen_s <= max(spec.memory_s, passed_s)
+        if len(self) > 2 * spec.most:
+            order = np.lexsort((-self.hits, self.unseen_s))
+            remembered[order[2 * spec.most :]] = False
+        if not remembered.all():
+            self._keep(remembered)
+        if passed_s > 0:
+            self.edges.predict(passed_s, self._wander(_scale(self.edges.places)))
+            self.plane.predict(passed_s, spec.wander_mps)
+
+    def match(self, things: Things, passed_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Which tracks are which things: intp `[m]` each. It is `passed_s` after the frame before."""
+        first = self.hits == 1
+        few = _LEAST_TO_GUESS <= first.sum() and len(self) <= _MOST_TO_GUESS
+        if passed_s > 0 and few and not (self.hits >= _MATURE_HITS).any():
+            self._guess(things, passed_s, first)
+        return associate(self._costs(things, passed_s))
+
+    def learn(self, rows: np.ndarray, columns: np.ndarray, things: Things) -> None:
+        """The tracks `rows` were seen as the things `columns`."""
+        spec = self.spec
+        scale = _scale(self.edges.places[:, rows])
+        self.edges.update(rows, things.boxes[:, columns], self._std(scale), self._wander(scale), spec.jump_std)
+        self.classes[rows] = things.classes[columns]
+        self.unseen_s[rows] = 0.0
+        self.hits[rows] += 1
+        place = things.place_of[columns]
+        rows, place = rows[place >= 0], place[place >= 0]
+        old = self.plane.known[rows]
+        again, index = rows[old], place[old]
+        self.plane.update(again, things.places[index], things.noise[index], spec.wander_mps, spec.jump_std)
+        self._seat(rows[~old], place[~old], things)
+
+    def begin(self, ids: np.ndarray, columns: np.ndarray, things: Things) -> None:
+        """New tracks for the things `columns`."""
+        n, boxes = len(columns), things.boxes[:, columns]
+        scale = _scale(boxes)
+        velocities, spread = self._velocities_around(boxes, scale)
+        speed_std = self.spec.edge_speed_sizes * scale * spread
+        self.edges.start(boxes, velocities, self._std(scale), speed_std)
+        self.plane.start(n)
+        self.ids = np.concatenate([self.ids, ids])
+        self.classes = np.concatenate([self.classes, things.classes[columns]])
+        self.unseen_s = np.concatenate([self.unseen_s, np.zeros(n)])
+        self.hits = np.concatenate([self.hits, np.ones(n, np.int64)])
+        place = things.place_of[columns]
+        self._seat(np.arange(len(self) - n, len(self))[place >= 0], place[place >= 0], things)
+
+    def velocities(self, rows: np.ndarray) -> np.ndarray:
+        """float64 `[m, 2]`, of these tracks over the ground; NaN where it is not known well."""
+        known = self.plane.speed_variances[rows] <= self.spec.known_mps**2
+        return np.where(known[:, None], self.plane.means[rows, 2:], np.nan)
+
+    def _keep(self, which: np.ndarray) -> None:
+        self.ids, self.classes = self.ids[which], self.classes[which]
+        self.unseen_s, self.hits = self.unseen_s[which], self.hits[which]
+        self.edges.keep(which)
+        self.plane.keep(which)
+
+    def _std(self, scale: np.ndarray) -> np.ndarray:
+        """float64 `[4, n]`, of measured edges."""
+        std: np.ndarray = np.sqrt(self.spec.edge_px**2 + (self.spec.edge_sizes * _STEADINESS * scale) ** 2)
+        return std
+
+    def _wander(self, scale: np.ndarray) -> np.ndarray:
+        """float64 `[4, n]`, of the edges' velocities."""
+        wander: np.ndarray = self.spec.edge_wander_sizes * _STEADINESS * scale
+        return wander
+
+    def _costs(self, things: Things, passed_s: float) -> np.ndarray:
+        scale = _scale(self.edges.places)
+        costs = box_costs(self.edges, self._std(scale), scale, things.boxes)
+        costs += self._class_costs[self.classes[:, None], things.classes]
+        costs += track_costs(self.unseen_s - passed_s, self.hits, self.spec.memory_s)[:, None]
+        tracks = np.flatnonzero(self.plane.known)
+        if len(tracks) and len(things.placed):
+            places = place_costs(self.plane, tracks, things.places, things.noise)
+            costs[tracks[:, None], things.placed] += places
+        return costs
+
+    def _seat(self, rows: np.ndarray, index: np.ndarray, things: Things) -> None:
+        """The first places of the tracks `rows`: most things stand, so that a new one moves as most do."""
+        if not len(rows):
+            return
+        sure = self.plane.speed_variances <= self.spec.known_mps**2
+        common = np.median(self.plane.means[sure, 2:], axis=0) if sure.sum() >= _LEAST_COMMON else np.zeros(2)
+        self.plane.seat(rows, things.places[index], things.noise[index], common, self.spec.speed_mps)
+
+    def _velocities_around(self, boxes: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mature = self.hits >= _MATURE_HITS
+        others, moves = self.edges.places[:, mature], self.edges.velocities[:, mature]
+        return velocities_around(boxes, scale, others, _scale(others), moves)
+
+    def _guess(self, things: Things, passed_s: float, first: np.ndarray) -> None:
+        """Right after the start nothing is known of how the camera moves: take the motion that explains most."""
+        places = self.edges.places
+        at_rest = places.copy()
+        moves = expansions(at_rest, _scale(at_rest), first)
+        totals = []
+        for move in moves:
+            places[:] = at_rest + passed_s * move
+            costs = self._costs(things, passed_s)
+            totals.append(costs[associate(costs.copy())].sum())
+        best = moves[int(np.argmin(totals))]
+        places[:] = at_rest + passed_s * best
+        self.edges.velocities[:] += best
+
+
+def _scale(boxes: np.ndarray) -> np.ndarray:
+    """The mean of the sides of boxes `[4, n]`, float64 `[n]`."""
+    scale: np.ndarray = np.maximum((boxes[2] - boxes[0] + boxes[3] - boxes[1]) / 2, _LEAST_SCALE_PX)
+    return scale
