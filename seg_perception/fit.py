@@ -152,11 +152,11 @@ class Fit:
         )
 
     def without_margins(self, class_ids: np.ndarray) -> np.ndarray:
-        """The model's class map with void where `pad` put margins; the very array where there are none."""
+        """The model's class map with void where all is `pad`'s margin; the very array where there is none."""
         if (self.filled.height, self.filled.width) == self.seen_hw:
             return class_ids
         rows, columns = (
-            np.flatnonzero((np.arange(axis.cells) + 0.5 > axis.low) & (np.arange(axis.cells) + 0.5 < axis.high))
+            np.flatnonzero((np.arange(axis.cells) + 1 > axis.low) & (np.arange(axis.cells) < axis.high))
             for axis in _axes(self.class_map((class_ids.shape[0], class_ids.shape[1])))
         )
         if not (rows.size and columns.size):

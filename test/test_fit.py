@@ -116,3 +116,41 @@ def test_camera_info_only_when_sizes_differ() -> None:
     scaled = Fit((48, 64), MODEL, "stretch", 0.5, (24, 32)).scaled_camera(info)
     assert (scaled.height, scaled.width) == (24, 32)
     assert Fit((48, 64), MODEL, "stretch", 0.5, (24, 32)).scaled_camera(None) is None
+
+
+SIZES = [((480, 640), (128, 256)), ((97, 61), (32, 64)), ((20, 24), (64, 128))]
+
+
+@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize(("camera_hw", "cells_hw"), SIZES)
+def test_a_box_is_just_around_the_pixels_that_show_its_cells(
+    mode: str, camera_hw: tuple[int, int], cells_hw: tuple[int, int]
+) -> None:
+    fit = Fit(camera_hw, (256, 512), mode, 0.5, camera_hw)
+    rng = np.random.default_rng(0)
+    compared = 0
+    for _ in range(60):
+        (x0, x1), (y0, y1) = (sorted(rng.choice(n + 1, 2, replace=False)) for n in cells_hw[::-1])
+        cells = np.zeros(cells_hw, np.uint8)
+        cells[y0:y1, x0:x1] = 1
+        (box,) = fit.boxes_px(np.array([[x0, y0, x1, y1]]), cells_hw)
+        assert (box[2:] >= box[:2]).all()
+        assert (box >= -0.5).all() and (box <= [camera_hw[1] - 0.5, camera_hw[0] - 0.5] * 2).all()
+        rows, columns = np.nonzero(fit.at_camera_size(cells, outside=0))
+        if len(rows):
+            compared += 1
+            expected = [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
+            np.testing.assert_array_equal(box, expected)
+    assert compared > 20
+
+
+def test_margins_are_void_and_nothing_else() -> None:
+    ids = np.random.default_rng(1).integers(0, 19, (128, 256)).astype(np.uint8)
+    whole = Fit((480, 640), (256, 512), "stretch", 0.5, (480, 640))
+    assert whole.without_margins(ids) is ids
+    padded = Fit((480, 640), (256, 512), "pad", 0.5, (480, 640))
+    cut = padded.without_margins(ids)
+    seen = np.unique(padded.at_camera_size(np.arange(ids.size).reshape(ids.shape), outside=-1))
+    inside = np.isin(np.arange(ids.size).reshape(ids.shape), seen)
+    np.testing.assert_array_equal(cut[inside], ids[inside])
+    assert (cut[~inside] == 255).mean() > 0.95 and (~inside).mean() > 0.3

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = ["Centres", "find_centres", "nearest_centre"]
+__all__ = ["Centres", "doubled", "find_centres", "nearest_centre"]
+
+_SURE = 0.8
+"""Heat of a centre that is one in any case."""
+_DOUBLE_ROOTS = 0.4
+"""Two centres are one if they are nearer to each other than this, roots of their things' areas together."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,31 @@ def nearest_centre(targets: np.ndarray, centres: Centres, heads_hw: tuple[int, i
         closer = away < least[which]
         nearest[which[closer]], least[which[closer]] = owner[closer], away[closer]
     return nearest, np.sqrt(least)
+
+
+def doubled(centres: Centres, areas: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    """Which centre each one is: itself, or a hotter one that it is a second peak of, int32 `[k]`.
+
+    A network's heat has several peaks on what is large. A peak is a second one if it is none that the network is sure
+    of, and lies closer to a hotter one, on the same class, than things so large stand to each other.
+
+    Args:
+        areas: `[k]`, cells that are nearest to each.
+        class_ids: uint8 `[h, w]`, of the heads' size.
+    """
+    own = np.arange(len(centres), dtype=np.int32)
+    lesser = np.flatnonzero(centres.heats < _SURE)  # the hottest come first
+    if not len(lesser):
+        return own
+    rows, columns = centres.places.T
+    reach = (areas * np.float32(_DOUBLE_ROOTS**2)).astype(np.float32)
+    near = (rows[lesser, None] - rows) ** 2 + (columns[lesser, None] - columns) ** 2 < reach[lesser, None] + reach
+    classes = class_ids[tuple(np.rint(centres.places.T).astype(np.intp))]
+    near &= (classes[lesser, None] == classes) & (own < lesser[:, None])
+    own[lesser] = np.where(near.any(1), near.argmax(1), lesser)
+    while (own[own] != own).any():
+        own = own[own]
+    return own
 
 
 def _owners(centres: Centres, heads_hw: tuple[int, int]) -> np.ndarray:

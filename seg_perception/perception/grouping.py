@@ -3,10 +3,12 @@
 After Cheng et al.: Panoptic-DeepLab, CVPR 2020 (arXiv 1911.10194): a cell belongs to the centre that is nearest to
 where its offset points, and a thing's class is that of most of its cells. Beyond that, nothing is lost:
 
-- Cells at the rim of a class, about which the heads, coarser than the class map, are the least sure, are joined to
-  their neighbours unless they point well; so are cells that point at no centre.
+- Cells at the rim of a class, or where neighbours point at different places, are those of which a network is the
+  least sure, and the heads are coarser than the class map: they are joined to their neighbours unless they point well.
+  So are cells that point at no centre.
 - Where two things of different classes have one centre, a pedestrian before a car, both are kept; and so are two of one
   class, if their cells clearly point at two places.
+- Several centres on one thing are one, if the network is not sure of the lesser ones.
 - What is near no centre is parted as if there were no heads.
 """
 
@@ -19,7 +21,7 @@ import numpy as np
 
 from seg_perception.labels import VOID_ID
 from seg_perception.perception.cells import resampled, runs_of
-from seg_perception.perception.centres import Centres, find_centres, nearest_centre
+from seg_perception.perception.centres import Centres, doubled, find_centres, nearest_centre
 from seg_perception.perception.object_rows import Groups
 from seg_perception.perception.panoptic_spec import PanopticSpec
 from seg_perception.perception.splitting import regions
@@ -32,6 +34,8 @@ _FARTHEST = 1e6
 """Offsets end here, so that their squares are numbers; cells."""
 _NEAR, _NEAR_AT_RIM = (2.0, 0.5), (0.5, 0.1)
 """A cell points at a centre if it misses it by no more than these: cells, and roots of the thing's area."""
+_JUMP = (1.0, 0.3)
+"""Where neighbours of one class point further apart than this, two things meet, and blur into each other."""
 _OWN_THING = 0.15
 """A class with such a share of a group's cells is a thing of its own."""
 _ROUNDS = 2
@@ -90,25 +94,60 @@ class _Said:
 
 
 def _said_by_heads(heads: Heads, centres: Centres, spec: PanopticSpec, sound: np.ndarray) -> _Said:
-    assert heads.offsets is not None
     height, width = sound.shape
-    class_ids = resampled(heads.class_ids, (height, width))
-    quarters = resampled(heads.class_ids, (2 * height, 2 * width))
-    inner = np.ones(sound.shape, np.bool_)
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        inner &= quarters[down::2, right::2] == class_ids
-    which = np.flatnonzero(cv2.LUT(class_ids, spec.is_thing.view(np.uint8)).view(np.bool_) & sound)
-    targets = np.clip(heads.offsets.reshape(2, -1).take(which, axis=1), -_FARTHEST, _FARTHEST)
-    targets += np.stack(np.divmod(which, width)).astype(np.float32)
+    class_ids, inner = _classes_under(heads.class_ids, sound)
+    to = _targets(heads, sound)
+    jumps = _jumps(to, class_ids)
+    which = np.flatnonzero(cv2.LUT(class_ids, spec.is_thing.view(np.uint8)))
+    targets, inner = to.reshape(2, -1).take(which, axis=1), inner.ravel().take(which)
     nearest, away = nearest_centre(targets, centres, (height, width))
+    one = doubled(centres, np.bincount(nearest, minlength=len(centres)), class_ids)
+    if (one != np.arange(len(centres))).any():
+        nearest = one.take(nearest)
+        away = np.hypot(*(targets - centres.places.T.take(nearest, axis=1)))
     roots = np.sqrt(np.bincount(nearest, minlength=len(centres)).astype(np.float32))
-    far, rim = ((least + share * roots).take(nearest) for least, share in (_NEAR, _NEAR_AT_RIM))
-    inner = inner.ravel().take(which)
+    far, rim, jump = ((least + share * roots).take(nearest) for least, share in (_NEAR, _NEAR_AT_RIM, _JUMP))
     near = np.where(away <= far, nearest + 1, 0)
-    sure, parts = part_votes(np.where(inner | (away <= rim), near, 0), targets, inner, len(centres))
+    trusted = (inner & (jumps.ravel().take(which) <= jump)) | (away <= rim)
+    sure, parts = part_votes(np.where(trusted, near, 0), targets, inner, len(centres))
     names, otherwise = np.zeros(sound.shape, np.int32), np.zeros(sound.shape, np.int32)
     names.ravel()[which], otherwise.ravel()[which] = sure, np.where(sure > 0, sure, near)
     return _Said(class_ids, names, otherwise, np.append(np.arange(len(centres)), parts - 1))
+
+
+def _classes_under(class_ids: np.ndarray, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The class at the centre of each cell of the heads, void where they are no numbers; and whether its quarters
+    have the same."""
+    height, width = sound.shape
+    middle = resampled(class_ids, (height, width))
+    quarters = resampled(class_ids, (2 * height, 2 * width))
+    inner = sound.copy()
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        inner &= quarters[down::2, right::2] == middle
+    return np.where(sound, middle, np.uint8(VOID_ID)), inner
+
+
+def _targets(heads: Heads, sound: np.ndarray) -> np.ndarray:
+    """float32 `[2, h, w]`: (row, column) at which each cell of the heads points; numbers, all of them."""
+    assert heads.offsets is not None
+    to = np.clip(np.where(sound, heads.offsets, np.float32(0)), -_FARTHEST, _FARTHEST)
+    to[0] += np.arange(sound.shape[0], dtype=np.float32)[:, None]
+    to[1] += np.arange(sound.shape[1], dtype=np.float32)
+    return to
+
+
+def _jumps(to: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    """float32 `[h, w]`: how far apart, in rows or columns, a cell and a neighbour of its class point, at the most."""
+    jumps = np.zeros(class_ids.shape, np.float32)
+    for axis in (0, 1):
+        one, other = [slice(None), slice(None)], [slice(None), slice(None)]
+        one[axis], other[axis] = slice(1, None), slice(None, -1)
+        here, there = tuple(one), tuple(other)
+        apart = np.abs(to[(slice(None), *here)] - to[(slice(None), *there)])
+        apart = np.maximum(apart[0], apart[1]) * (class_ids[here] == class_ids[there])
+        np.maximum(jumps[here], apart, out=jumps[here])
+        np.maximum(jumps[there], apart, out=jumps[there])
+    return jumps
 
 
 def _join(names: np.ndarray, class_ids: np.ndarray, thing: np.ndarray, rounds: int) -> None:

@@ -1,10 +1,10 @@
 """Things in a class map that nobody told apart: connected regions of one class, parted where things stand side by side.
 
 A region's profile says how many of its cells are in each column, and its skyline how high it reaches there. People who
-touch, and cars in a row, have a valley between them in both: the profile falls below 0.7 of what it reaches further
-left and further right, and the skyline falls, too. (A bus behind a post has one in its profile alone, and stays whole.)
-The region is cut down the middle of each valley's bottom, unless a part would be too small, or narrower than a quarter
-of its height. After the projection histograms of Haritaoglu, Harwood, Davis: Hydra, 1999.
+touch, and cars in a row, have a valley between them: the skyline falls below 0.85 of what it reaches further left and
+further right, or the profile falls below 0.7, and the skyline falls, too. (A bus behind a post has a valley in its
+profile alone, and stays whole.) The region is cut where both together are lowest, unless a part would be too small, or
+narrower than a quarter of its height. After the projection histograms of Haritaoglu, Harwood, Davis: Hydra, 1999.
 
 What hides the other is not told apart so, nor what stands above it.
 """
@@ -22,10 +22,10 @@ from seg_perception.perception.panoptic_spec import PanopticSpec
 
 __all__ = ["regions"]
 
-_VALLEY, _DIP = 0.7, 0.98
-"""Of what is reached on both sides: so low a profile, and so low a skyline, are a valley."""
+_PROFILE, _DIP, _SKYLINE = 0.7, 0.98, 0.85
+"""Of what is reached on both sides: so low a profile where the skyline dips, or so low a skyline, is a valley."""
 _SMOOTHED = 3
-_PART_AREA, _PART_WIDTH = 0.1, 0.25
+_PART_AREA, _PART_WIDTH = 0.03, 0.25
 """A part has at least this share of the region's cells, and is at least so wide for its height."""
 _COLUMNS = 65536
 """So many columns of regions are looked at, the largest regions' first; their numbers fit into 16 bits."""
@@ -117,12 +117,13 @@ def _below(values: np.ndarray, share: float) -> np.ndarray:
 
 def _cuts(outline: _Outline) -> np.ndarray:
     """Flat places in the outline at which a part begins: one for each valley, intp ascending."""
-    valley = _below(outline.profile, _VALLEY) & _below(outline.skyline, _DIP) & (outline.counts > 0)
+    dips = _below(outline.skyline, _SKYLINE) | (_below(outline.profile, _PROFILE) & _below(outline.skyline, _DIP))
+    valley = dips & (outline.counts > 0)
     places, width = np.flatnonzero(valley), valley.shape[1]
     if not len(places):
         return places
     begins = np.flatnonzero(np.append(True, (np.diff(places) > 1) | (places[1:] % width == 0)))
-    depths = outline.profile.ravel()[places]
+    depths = (outline.profile + outline.skyline).ravel()[places]
     run = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(places))))
     lowest = places[depths == np.minimum.reduceat(depths, begins)[run]]
     run = run[depths == np.minimum.reduceat(depths, begins)[run]]
