@@ -79,18 +79,23 @@ def nearest_centre(targets: np.ndarray, centres: Centres, heads_hw: tuple[int, i
     low = np.clip(np.floor(targets), 0, [[height - 1], [width - 1]]).astype(np.intp)
     at = low[0] * width + low[1]
 
-    def squared(owner: np.ndarray, which: np.ndarray | slice) -> np.ndarray:
-        down, right = targets[0, which] - at_row.take(owner), targets[1, which] - at_column.take(owner)
+    def squared(owner: np.ndarray, to: np.ndarray) -> np.ndarray:
+        down, right = to[0] - at_row.take(owner), to[1] - at_column.take(owner)
         return np.asarray(down * down + right * right)
 
     nearest = owners.ravel().take(at)
-    least = squared(nearest, slice(None))
+    least = squared(nearest, targets)
     which = np.flatnonzero(disputed.ravel().take(at))
-    for other in others if len(which) else ():
-        owner = other[low[0][which], low[1][which]]
-        away = squared(owner, which)
-        closer = away < least[which]
-        nearest[which[closer]], least[which[closer]] = owner[closer], away[closer]
+    if len(which):
+        corner, to = at.take(which) + low[0].take(which), targets.take(which, axis=1)
+        owner, away = nearest.take(which), least.take(which)
+        for step in (1, width + 1, width + 2):
+            other = four.ravel().take(corner + step)
+            other_away = squared(other, to)
+            closer = other_away < away
+            np.copyto(owner, other, where=closer)
+            np.copyto(away, other_away, where=closer)
+        nearest[which], least[which] = owner, away
     return nearest, np.sqrt(least)
 
 

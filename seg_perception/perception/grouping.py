@@ -157,10 +157,12 @@ def _join(names: np.ndarray, class_ids: np.ndarray, thing: np.ndarray, rounds: i
     classes = cv2.copyMakeBorder(class_ids, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=VOID_ID).ravel()
     things = cv2.copyMakeBorder(thing, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0).ravel()
     at = np.flatnonzero((named == 0) & things.view(np.bool_))
-    # Rims are few; where most is open, it is noise, and not worth the time.
-    for _ in range(rounds if len(at) <= _RIMS * named.size else 1):
+    steps = [-1, 1, -wide, wide, -wide - 1, -wide + 1, wide - 1, wide + 1]
+    if len(at) > _RIMS * named.size:  # rims are few: this is noise, and not worth the time
+        steps, rounds = steps[:4], 1
+    for _ in range(rounds):
         mine, found = classes.take(at), np.zeros(len(at), np.int32)
-        for step in (-1, 1, -wide, wide, -wide - 1, -wide + 1, wide - 1, wide + 1):
+        for step in steps:
             beside = at + step
             np.copyto(found, named.take(beside), where=(found == 0) & (classes.take(beside) == mine))
         if not found.any():
