@@ -36,12 +36,16 @@ _EVERYTHING = Wanted(mask=False, confidence=False, panoptic=True, detections=Tru
 
 
 class TrueHeads:
-    """A backend that answers what a perfect network would, or one as wrong as `noise`, at the shipped one's strides."""
+    """A backend that answers what a perfect network would, or one as wrong as `noise`, at the shipped one's strides.
 
-    def __init__(self, noise: HeadNoise | None = None) -> None:
+    Args:
+        heads_hw: size of centres and offsets.
+    """
+
+    def __init__(self, noise: HeadNoise | None = None, heads_hw: tuple[int, int] = _HEADS_HW) -> None:
         self.labels, self.panoptic_divisor, self.description = CITYSCAPES, PANOPTIC_DIVISOR, "true heads"
         self.input_hw: tuple[int, int] | None = _INPUT_HW
-        self._noise, self._rng = noise, np.random.default_rng(0)
+        self._heads_hw, self._noise, self._rng = heads_hw, noise, np.random.default_rng(0)
         self.frame: KnownFrame | None = None
 
     def warm_up(self, runs: int) -> float:
@@ -50,9 +54,9 @@ class TrueHeads:
     def infer(self, image: np.ndarray | None, stamp_ns: int, things: bool = True) -> Heads:
         assert self.frame is not None
         ids, instances = (resampled(array, _MAP_HW) for array in (self.frame.class_ids, self.frame.instances))
-        heads = true_heads(instances, _HEADS_HW)
+        heads = true_heads(instances, self._heads_hw)
         if self._noise is not None:
-            heads = self._noise.spoil(instances, _HEADS_HW, self._rng)
+            heads = self._noise.spoil(instances, self._heads_hw, self._rng)
         return Heads(ids, None, *heads)
 
     def close(self) -> None:
@@ -60,11 +64,19 @@ class TrueHeads:
 
 
 def judge_true_heads(
-    frames: Iterable[KnownFrame], noise: HeadNoise | None, progress: Callable[[int], None] = lambda done: None
+    frames: Iterable[KnownFrame],
+    noise: HeadNoise | None = None,
+    fine: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> InstanceJudge:
-    """True heads, or ones as wrong as `noise`, on frames with classes of Cityscapes."""
-    backend = TrueHeads(noise)
+    """True heads, or ones as wrong as `noise`, on frames with classes of Cityscapes.
+
+    Args:
+        fine: as fine as the class map, instead of the shipped model's stride 4.
+    """
+    backend = TrueHeads(noise, _MAP_HW if fine else _HEADS_HW)
     rules = ThingRules.of(backend, PipelineConfig(object_min_score=0.0), role_table(CITYSCAPES))
+    rules = replace(rules, nms_window_px=rules.nms_window_px // 2) if fine else rules
     judge = InstanceJudge(backend, rules, np.arange(256, dtype=np.uint8), things_of())
     for done, frame in enumerate(frames, 1):
         backend.frame = frame

@@ -279,7 +279,7 @@ class PipelineConfig:
     )
     panoptic_divisor: int = param(
         0,
-        "~/panoptic is class x divisor + instance; at most divisor - 1 objects in a frame. 0 is the model's own (1000).",
+        "~/panoptic is class x divisor + instance; at most divisor - 1 objects in a frame. 0 is the model's own, 1000.",
         minimum=0,
         maximum=65535,
         read_only=True,
@@ -289,8 +289,8 @@ class PipelineConfig:
     )
     odom_frame: str = param(
         "odom",
-        "Frame that does not move with the vehicle (REP 105). With it on /tf, velocities in ~/obstacles/points are over "
-        "ground; without it, or with an empty name, they are relative to the vehicle, and say so.",
+        "Frame that does not move with the vehicle (REP 105). With it on /tf, velocities of obstacles are over ground; "
+        "without it, or with an empty name, they are relative to the vehicle, and say so.",
     )
     contact_sigma_px: float = param(
         0.5,

@@ -23,9 +23,6 @@ from seg_perception.types import Frame, Heads
 
 __all__ = ["Encounters", "ThingRules"]
 
-NMS_WINDOW_PX = 12
-"""Of the model's input: in such a window there is one centre; 3 x 3 cells of heads at stride 4."""
-
 _SEATED = ("rider",)
 """Classes whose lowest part is on what they ride."""
 
@@ -42,12 +39,14 @@ class ThingRules:
         divisor: of `~/panoptic`.
         is_ground: bool `[256]`, by class id: things stand on it.
         stands: bool `[256]`, by class id: it may meet the ground; who rides does not.
+        nms_window_px: side of the square with room for one centre, pixels of the model's input: 3x3 cells at stride 4.
     """
 
     spec: PanopticSpec
     divisor: int
     is_ground: np.ndarray
     stands: np.ndarray
+    nms_window_px: int = 12
 
     @classmethod
     def of(cls, backend: Backend, config: PipelineConfig, role_of_class: np.ndarray) -> ThingRules:
@@ -69,8 +68,8 @@ class ThingRules:
         """Objects in a model's answer, on its class map without what the camera does not see."""
         cells_per_px = heads.class_ids.size / math.prod(fit.seen_hw)
         heads_rows = heads.class_ids.shape[0] if heads.centers is None else heads.centers.shape[0]
-        window = round(NMS_WINDOW_PX * heads_rows / fit.seen_hw[0])
-        spec = replace(self.spec, min_areas=self.spec.min_areas * cells_per_px, nms_cells=max(3, window | 1))
+        window = self.nms_window_px * heads_rows // fit.seen_hw[0]
+        spec = replace(self.spec, min_areas=self.spec.min_areas * cells_per_px, nms_cells=max(3, (window - 1) | 1))
         return find_objects(replace(heads, class_ids=fit.without_margins(heads.class_ids)), spec)
 
     def panoptic(self, heads: Heads, objects: Objects, fit: Fit) -> np.ndarray:

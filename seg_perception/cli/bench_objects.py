@@ -55,9 +55,10 @@ def _print_quality(args: argparse.Namespace, config: PipelineConfig | None) -> N
         return simulated_frames(range(args.seeds), indices, **scene)
 
     for name, scene in streets.items():
-        with Progress(f"true heads, {name}", total=count, unit="frames") as progress:
-            judge = judge_true_heads(frames(scene), None, progress.update)
-        rows.append((name, "true heads", judge.grouped, None))
+        for heads, fine in (("true heads at the class map's stride 2", True), ("true heads at stride 4", False)):
+            with Progress(f"{heads}, {name}", total=count, unit="frames") as progress:
+                judge = judge_true_heads(frames(scene), fine=fine, progress=progress.update)
+            rows.append((name, heads, judge.grouped, None))
         rows.append((name, "true class map alone", judge.split, None))
     noise = None
     if config is not None:
@@ -68,7 +69,7 @@ def _print_quality(args: argparse.Namespace, config: PipelineConfig | None) -> N
                 (name, args.model, judge.grouped, None),
                 (name, f"{args.model}, class map alone", judge.split, None),
             ]
-            noise = judge.errors.noise() if judge.grouped is not None else noise
+            noise = judge.errors.noise() if judge.grouped else noise
         if args.composites is not None:
             dataset = open_dataset(args.composites, "val")
             with Progress(f"{args.model}, composites", total=count, unit="frames") as progress:
@@ -78,11 +79,11 @@ def _print_quality(args: argparse.Namespace, config: PipelineConfig | None) -> N
                 (label, args.model, judge.grouped, dataset),
                 (label, f"{args.model}, class map alone", judge.split, dataset),
             ]
-            noise = judge.errors.noise() if judge.grouped is not None else noise
+            noise = judge.errors.noise() if judge.grouped else noise
     if noise is not None:
         for name, scene in streets.items():
             with Progress(f"noised heads, {name}", total=count, unit="frames") as progress:
-                judge = judge_true_heads(frames(scene), noise, progress.update)
+                judge = judge_true_heads(frames(scene), noise, progress=progress.update)
             rows.append((name, "true heads, as wrong as the model's", judge.grouped, None))
         print(
             f"The model's heads: offsets of a thing are off by {noise.shift:.3f} of the root of its area, of a cell by "
@@ -93,19 +94,21 @@ def _print_quality(args: argparse.Namespace, config: PipelineConfig | None) -> N
 
 
 def _print_rows(rows: list[tuple[str, str, Any, Any]]) -> None:
+    """PQ of cars, people and the mean of all things, for true things of every least area."""
     from seg_perception.labels import CITYSCAPES
 
-    print("| frames | heads | " + " | ".join(f"PQ {name}" for name in _CLASSES) + " | PQ things |")
-    print("|---|---|" + "---|" * (len(_CLASSES) + 1))
-    for frames, heads, quality, dataset in rows:
-        if quality is None:
+    named = (*_CLASSES, "things")
+    least = next(iter(rows))[2]
+    columns = [f"{name}, {px:g} px" for px in least for name in named]
+    print("| PQ of | heads | " + " | ".join(columns) + " |\n|---|---|" + "---|" * len(columns))
+    for frames, heads, qualities, dataset in rows:
+        if not qualities:
             continue
         if dataset is None:
             ids = [CITYSCAPES.id_of(name) for name in _CLASSES]
         else:
             ids = [next(i for i, covered in enumerate(dataset.covers) if name in covered) for name in _CLASSES]
-        pq = quality.pq()
-        values = [*(pq[i] for i in ids), quality.mean_pq(quality.is_thing)]
+        values = [v for q in qualities.values() for v in (*q.pq()[ids], q.mean_pq(q.is_thing))]
         print(f"| {frames} | {heads} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
 
 
@@ -119,8 +122,8 @@ def _print_drives(args: argparse.Namespace) -> None:
             found = follow_streets(range(args.seeds), args.drive, progress=progress.update, kerb_m=0.0, **scene)  # type: ignore[arg-type]
         places, tracks = found.places, found.tracks
         print(
-            f"| {name} | {places.median_m:.3f} | {places.median_px:.2f} | {places.held:.1%} | {found.perturbed.held:.1%} "
-            f"| {tracks.frames} | {tracks.switches} | {tracks.returned} | {tracks.kept} |"
+            f"| {name} | {places.median_m:.3f} | {places.median_px:.2f} | {places.held:.1%} | "
+            f"{found.perturbed.held:.1%} | {tracks.frames} | {tracks.switches} | {tracks.returned} | {tracks.kept} |"
         )
 
 
@@ -135,8 +138,8 @@ def _print_cost(args: argparse.Namespace) -> None:
         costs = measure_objects(Kit(), args.runs)
         progress.update(1)
     usual = next(iter(costs.values()))
-    print(f"\nMessages are {Kit.__name__}'s.\n| what is seen | kept | panoptic ms | ids and places ms | messages ms | of the "
-          "first |\n|---|---|---|---|---|---|")  # fmt: skip
+    print(f"\nMessages are {Kit.__name__}'s.\n| what is seen | kept | panoptic ms | ids and places ms | messages ms | "
+          "sum, of the first |\n|---|---|---|---|---|---|")  # fmt: skip
     for name, cost in costs.items():
         print(
             f"| {name} | {cost.kept} | {cost.panoptic_ms:.2f} | {cost.follow_ms:.2f} | {cost.messages_ms:.2f} | "

@@ -65,19 +65,28 @@ class InstanceJudge:
         class_of: uint8 `[256]`, the truth's class of each of the model's class ids, 255 for none.
         is_thing: bool `[classes of the truth]`.
 
+        least_px: of which areas on to judge true things, pixels of the model's input.
+
     Attributes:
-        grouped: quality of what centres and offsets say; None as long as no frame had any.
-        split: quality of what the class map alone says.
+        grouped: quality of what centres and offsets say, by least area; empty as long as no frame had any.
+        split: the same of what the class map alone says.
         errors: of the heads.
     """
 
-    def __init__(self, backend: Backend, rules: ThingRules, class_of: np.ndarray, is_thing: np.ndarray) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        rules: ThingRules,
+        class_of: np.ndarray,
+        is_thing: np.ndarray,
+        least_px: Sequence[float] = (40.0, 400.0),
+    ) -> None:
         self._backend, self._rules, self._class_of = backend, rules, class_of
         assert backend.input_hw is not None
         self._input_hw = backend.input_hw
-        self._is_thing = is_thing
-        self.grouped: PanopticQuality | None = None
-        self.split: PanopticQuality | None = None
+        self._is_thing, self._least_px = is_thing, least_px
+        self.grouped: dict[float, PanopticQuality] = {}
+        self.split: dict[float, PanopticQuality] = {}
         self.errors = HeadErrors()
 
     def add(self, frame: KnownFrame) -> None:
@@ -86,23 +95,21 @@ class InstanceJudge:
         heads = self._backend.infer(np.ascontiguousarray(picture), 0)
         truth = resampled(frame.class_ids, heads.class_ids.shape), resampled(frame.instances, heads.class_ids.shape)
         if heads.centers is not None and heads.offsets is not None:
-            self.grouped = self._judge(self.grouped, heads, *truth)
+            self._judge(self.grouped, heads, *truth)
             self.errors.add(heads.centers, heads.offsets, truth[1])
-        self.split = self._judge(self.split, replace(heads, centers=None, offsets=None), *truth)
+        self._judge(self.split, replace(heads, centers=None, offsets=None), *truth)
 
     def _judge(
-        self, quality: PanopticQuality | None, heads: Heads, class_ids: np.ndarray, instances: np.ndarray
-    ) -> PanopticQuality:
+        self, qualities: dict[float, PanopticQuality], heads: Heads, class_ids: np.ndarray, instances: np.ndarray
+    ) -> None:
         fit = Fit(self._input_hw, self._input_hw, "stretch", 0.5, self._input_hw)
         found = self._rules.find(heads, fit)
-        if quality is None:
-            least = self._rules.spec.min_areas.min() * heads.class_ids.size / (self._input_hw[0] * self._input_hw[1])
-            quality = PanopticQuality(self._is_thing, min_area_px=float(least))
         own = found.instance_map
-        classes = np.append(np.uint8(VOID_ID), found.class_ids)
-        said = np.where(own > 0, classes[own], heads.class_ids)
-        quality.add(class_ids, instances, self._class_of[said], own)
-        return quality
+        said = np.where(own > 0, np.append(np.uint8(VOID_ID), found.class_ids)[own], heads.class_ids)
+        cells_per_px = heads.class_ids.size / (self._input_hw[0] * self._input_hw[1])
+        for least_px in self._least_px:
+            quality = qualities.setdefault(least_px, PanopticQuality(self._is_thing, least_px * cells_per_px))
+            quality.add(class_ids, instances, self._class_of[said], own)
 
 
 def things_of(labels: LabelSet = CITYSCAPES) -> np.ndarray:
