@@ -38,8 +38,8 @@ SHIPPED = MappingProxyType(
             ShippedModel(
                 "street_esp",
                 "street_esp.onnx",
-                "776810cfcf79e1e901a4fe62d3e3f4e3910312a53474f37188bdcdaf2af87047",
-                "19 Cityscapes classes; ESPNetv2's encoder from Cityscapes, CamVid's labels; the default",
+                "2c346e1ed7e78a6e6a8e1f300465269b1c6a25993ec36e64d9833c78da7f48ef",
+                "19 Cityscapes classes and things one by one; ESPNetv2's encoder from Cityscapes; the default",
             ),
             ShippedModel(
                 "street_pyramid",
