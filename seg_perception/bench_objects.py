@@ -20,7 +20,10 @@ from seg_perception.geometry.ground import GroundCamera
 from seg_perception.geometry.transforms import rotation_of_rpy, transform_of_matrix
 from seg_perception.labels import CITYSCAPES
 from seg_perception.model.bundle import PANOPTIC_DIVISOR
+from seg_perception.objects import Objects
 from seg_perception.perception.cells import resampled
+from seg_perception.perception.object_rows import Groups, objects_of
+from seg_perception.perception.panoptic import spec_for
 from seg_perception.perception.roles import role_table
 from seg_perception.perception.truth_heads import true_heads
 from seg_perception.pipeline import Pipeline, Wanted
@@ -134,7 +137,7 @@ def follow_streets(
     progress: Callable[[int], None] = lambda done: None,
     **scene: float,
 ) -> Following:
-    """True class maps and heads of simulated drives through the whole pipeline, at the camera's size.
+    """True class maps and true things of simulated drives through the whole pipeline, at the camera's size.
 
     Args:
         frames: of each drive, 15 a second.
@@ -178,9 +181,7 @@ class _Drive:
     def see(self, frame: SimulatedFrame) -> Perception:
         height, width = frame.class_ids.shape
         self._answers.clear()
-        self._answers[frame.stamp_ns] = Heads(
-            frame.class_ids, None, *true_heads(frame.instance_ids, (height // 4, width // 4))
-        )
+        self._answers[frame.stamp_ns] = Heads(frame.class_ids, instances=_true_objects(frame))
         pose, camera = frame.base_from_optical, frame.camera
         if self._rng is not None:
             pose = _perturbed(pose, self._camera, self._rng)
@@ -195,6 +196,19 @@ class _Drive:
         transforms.add(transform_of_matrix("odom", "base_footprint", frame.stamp_ns, frame.world_from_base))
         picture = frame_of_rgb(frame.stamp_ns, _OPTICAL, np.zeros((height, width, 3), np.uint8))
         return self._pipeline.process(replace(picture, camera=camera), _EVERYTHING)
+
+
+def _true_objects(frame: SimulatedFrame) -> Objects:
+    """All that is seen, one by one; the pipeline leaves out what is too small."""
+    # One cell more, so that there is always one without a thing, which comes first.
+    seen = np.append(frame.instance_ids.ravel(), np.uint16(0))
+    _, first, dense = np.unique(seen, return_index=True, return_inverse=True)
+    names = dense.reshape(-1)[:-1].reshape(frame.instance_ids.shape).astype(np.int32)
+    class_ids = frame.class_ids.ravel()[first[1:]]
+    return objects_of(Groups(names, class_ids, np.ones(len(class_ids), np.float32)), None, _ALL_THINGS, 0)
+
+
+_ALL_THINGS = spec_for(CITYSCAPES, min_area=0.0)
 
 
 def _perturbed(pose: np.ndarray, camera: CameraConfig, rng: np.random.Generator) -> np.ndarray:
