@@ -16,6 +16,7 @@ _PEAK = 0.1
 """Less heat is no centre."""
 _NEAR_ROOTS, _NEAR_CELLS = 0.25, 1.5
 """A peak so near to a true middle, roots of the thing's area and cells, is that thing's centre."""
+_SHOWN = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class HeadNoise:
         scatter: of its cells' offsets about that, the same.
         missed: share of things without a centre.
         invented: centres in a frame that are nobody's.
+        heats: float32 `[k]`, how hot those are; one of them at random is taken for each.
     """
 
     shift: float
     scatter: float
     missed: float
     invented: float
+    heats: np.ndarray
 
     def spoil(
         self, instance_map: np.ndarray, heads_hw: tuple[int, int], rng: np.random.Generator
@@ -53,8 +56,9 @@ class HeadNoise:
             shift = rng.normal(0, self.shift * root, (2, 1))
             offsets[:, cells] += shift + rng.normal(0, self.scatter * root, (2, np.count_nonzero(cells)))
         places = np.flatnonzero(own)
-        for place in rng.choice(places, min(len(places), rng.poisson(self.invented)), replace=False):
-            centers[np.unravel_index(place, heads_hw)] = rng.uniform(_PEAK, 0.6)
+        count = min(len(places), int(rng.poisson(self.invented))) if len(self.heats) else 0
+        for place in rng.choice(places, count, replace=False):
+            centers[np.unravel_index(place, heads_hw)] = rng.choice(self.heats)
         return centers, offsets
 
 
@@ -75,9 +79,26 @@ class HeadErrors:
     frames: int = 0
     _shifts: list[np.ndarray] = field(default_factory=list)
     _scatters: list[float] = field(default_factory=list)
+    _heats: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, centers: np.ndarray, offsets: np.ndarray, instance_map: np.ndarray, nms_cells: int = 3) -> None:
-        """One frame; instances that nobody knows must be 0 in the map."""
+    def add(
+        self,
+        centers: np.ndarray,
+        offsets: np.ndarray,
+        instance_map: np.ndarray,
+        seen: np.ndarray,
+        nms_cells: int = 3,
+    ) -> None:
+        """One frame.
+
+        Args:
+            instance_map: 0 where there is no thing, or nobody knows which.
+            seen: bool, of the map's size: the class map says so as well. Things of which it shows less than a half are
+                not looked at: no heads could tell them apart.
+        """
+        numbers, inverse = np.unique(instance_map, return_inverse=True)
+        share = np.bincount(inverse.ravel(), seen.ravel()) / np.bincount(inverse.ravel())
+        instance_map = np.where(np.isin(instance_map, numbers[share >= _SHOWN]) & seen, instance_map, 0)
         _, truth = true_heads(instance_map, (centers.shape[0], centers.shape[1]))
         own = resampled(instance_map, (centers.shape[0], centers.shape[1]))
         highest = cv2.dilate(centers, np.ones((nms_cells, nms_cells), np.uint8))
@@ -98,6 +119,7 @@ class HeadErrors:
             self._shifts.append(np.median(wrong, axis=1))
             self._scatters.append(float(np.abs(wrong - np.median(wrong, axis=1)[:, None]).mean() * 1.25))
         self.invented += int(np.count_nonzero(~claimed))
+        self._heats.append(centers[tuple(peaks[~claimed].T)])
         self.frames += 1
 
     def noise(self) -> HeadNoise:
@@ -109,4 +131,5 @@ class HeadErrors:
             scatter=float(np.mean(self._scatters)),
             missed=1 - self.found / self.things,
             invented=self.invented / self.frames,
+            heats=np.concatenate(self._heats),
         )

@@ -96,7 +96,7 @@ class InstanceJudge:
         truth = resampled(frame.class_ids, heads.class_ids.shape), resampled(frame.instances, heads.class_ids.shape)
         if heads.centers is not None and heads.offsets is not None:
             self._judge(self.grouped, heads, *truth)
-            self.errors.add(heads.centers, heads.offsets, truth[1])
+            self.errors.add(heads.centers, heads.offsets, truth[1], self._class_of[heads.class_ids] == truth[0])
         self._judge(self.split, replace(heads, centers=None, offsets=None), *truth)
 
     def _judge(
