@@ -140,11 +140,13 @@ class Encounters:
             covariances[obstacles.rows] = turn @ obstacles.covariances_m2 @ turn.T
         if self._tracker.spec.memory_s != config.track_memory_s:
             self._tracker.remember(config.track_memory_s)
+        resets = self._tracker.resets
         tracked = self._tracker.update(
             frame.stamp_ns, boxes_px, objects.class_ids, objects.scores, positions, covariances,
             config.odom_frame if over_ground else config.ground_frame,
         )  # fmt: skip
-        objects = replace(objects, track_ids=tracked.ids, boxes_px=boxes_px)
+        jumped = self._tracker.resets > resets
+        objects = replace(objects, track_ids=tracked.ids, boxes_px=boxes_px, clock_jumped=jumped)
         if obstacles is None:
             return objects, None
         velocities = tracked.velocities_mps[obstacles.rows] @ turn

@@ -23,6 +23,7 @@ class Objects:
         left_out: how many things were found and not kept, by why: `too_small`, `low_score`, `too_many`; and
             `bad_cells`, cells of the heads that were no numbers. Their cells of the instance map are 0.
         track_ids: int64 `[n]`, the same for the same thing from frame to frame; None before tracking.
+        clock_jumped: so far that all tracks begin anew with this frame.
         boxes_px: float64 `[n, 4]`, (x min, y min, x max, y max), edges on the camera's image, whose pixel centres are
             at integers: a box of the pixels 3 to 5 is from 2.5 to 5.5; None before it was asked for.
     """
@@ -35,6 +36,7 @@ class Objects:
     left_out: Mapping[str, int] = field(default_factory=dict)
     track_ids: np.ndarray | None = None
     boxes_px: np.ndarray | None = None
+    clock_jumped: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.class_ids)

@@ -319,8 +319,11 @@ class Perception:
 
     @property
     def thing_counts(self) -> dict[str, int]:
-        """What became of the things in this frame: `kept`, those left out by why, and those `without_contact`."""
+        """What became of the things in this frame: `kept`, those left out by why, and those `without_contact`.
+
+        And `clock_jumps`: 1 if all tracks had to begin anew.
+        """
         if self.objects is None:
             return {}
-        counts = {"kept": len(self.objects), **self.objects.left_out}
+        counts = {"kept": len(self.objects), **self.objects.left_out, "clock_jumps": int(self.objects.clock_jumped)}
         return counts if self.obstacles is None else {**counts, "without_contact": self.obstacles.without_contact}

@@ -200,3 +200,14 @@ def test_what_a_pad_put_around_the_picture_is_no_object() -> None:
 def test_a_divisor_that_overflows_is_refused_with_one_that_fits() -> None:
     with pytest.raises(ConfigError, match="panoptic_divisor.*at most 3449"):
         Pipeline(PipelineConfig(backend="replayed", panoptic_divisor=5000), ReplayedBackend({}))
+
+
+def test_a_clock_that_jumps_back_begins_all_tracks_anew_and_is_counted() -> None:
+    drive = Drive(3)
+    first, second = drive.see(1), drive.see(2)
+    assert first.thing_counts["clock_jumps"] == second.thing_counts["clock_jumps"] == 0
+    back = drive.see(0)
+    assert back.thing_counts["clock_jumps"] == 1
+    assert second.objects is not None and back.objects is not None
+    assert second.objects.track_ids is not None and back.objects.track_ids is not None
+    assert back.objects.track_ids.min() > second.objects.track_ids.max()
