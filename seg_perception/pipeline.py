@@ -251,7 +251,8 @@ class Pipeline:
         encounters, obstacles, odometry = self._encounters[look.camera.name], None, None
         if place is not None and (look.wanted.obstacles or look.draws_objects):
             args = (look.rules, place, look.fit, look.config, look.camera)
-            obstacles = encounters.locate(objects, heads.class_ids, *args)
+            # Nobody stands on what a network sees in a margin.
+            obstacles = encounters.locate(objects, look.fit.without_margins(heads.class_ids), *args)
             odometry = self._surroundings[look.camera.name].odometry(look.frame, look.config, look.wait_s)
         return encounters.follow(look.frame, objects, obstacles, odometry, look.fit, look.config)
 
