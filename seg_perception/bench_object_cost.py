@@ -114,9 +114,9 @@ def measure_objects(kit: MessageKit, runs: int = 200) -> dict[str, ObjectCost]:
         **hostile_heads(),
     }
     benches = {name: _Case(heads, kit) for name, heads in cases.items()}
-    times: dict[str, list[tuple[float, ...]]] = {name: [] for name in cases}
+    times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in cases}
     warm = benches.pop(alone)
-    times[alone] = [warm.run() for _ in range(runs + 3)][3:]
+    times[alone] += [warm.run() for _ in range(runs + 3)][3:]
     for run in range(-3, runs):
         for name, bench in benches.items():
             measured = bench.run()
