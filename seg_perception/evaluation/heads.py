@@ -49,13 +49,15 @@ class HeadNoise:
         kept = numbers[rng.random(len(numbers)) >= self.missed]
         centers, _ = true_heads(np.where(np.isin(instance_map, kept), instance_map, 0), heads_hw)
         _, offsets = true_heads(instance_map, heads_hw)
-        own = resampled(instance_map, heads_hw)
+        own, away = resampled(instance_map, heads_hw), np.hypot(*offsets)
+        far = np.zeros(heads_hw, bool)
         for number in numbers[numbers > 0]:
             cells = own == number
             root = np.sqrt(np.count_nonzero(cells))
+            far |= cells & (away > _NEAR_CELLS + _NEAR_ROOTS * root)
             shift = rng.normal(0, self.shift * root, (2, 1))
             offsets[:, cells] += shift + rng.normal(0, self.scatter * root, (2, np.count_nonzero(cells)))
-        places = np.flatnonzero(own)
+        places = np.flatnonzero(far)
         count = min(len(places), int(rng.poisson(self.invented))) if len(self.heats) else 0
         for place in rng.choice(places, count, replace=False):
             centers[np.unravel_index(place, heads_hw)] = rng.choice(self.heats)

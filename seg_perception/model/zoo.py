@@ -38,7 +38,7 @@ SHIPPED = MappingProxyType(
             ShippedModel(
                 "street_esp",
                 "street_esp.onnx",
-                "ba7e23fb469ef1d6e66495ed9ba2a6ea0462294a846887f8ef155b4071a9f09a",
+                "2c346e1ed7e78a6e6a8e1f300465269b1c6a25993ec36e64d9833c78da7f48ef",
                 "19 Cityscapes classes and things one by one; ESPNetv2's encoder from Cityscapes; the default",
             ),
             ShippedModel(

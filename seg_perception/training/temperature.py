@@ -206,8 +206,7 @@ def _factor(path: Path, model: onnx.ModelProto) -> str:
 def logits_graph(bundle: ModelBundle) -> tuple[bytes, str]:
     """The model's graph with one more output, what its confidence is made of, and that output's name.
 
-    It holds logits less the largest of their cell, float32 `[1, classes, h, w]`, `[1, h, w, classes]` or
-    `[1, h·w, classes]`.
+    It holds logits less the largest of their cell, float32 `[1, classes, h, w]` or `[1, h, w, classes]`.
 
     Raises:
         ModelContractError: the model has no temperature, and so nothing to find them by.
@@ -247,10 +246,10 @@ class _LogitsProbe:
         return self._by_cell(logits[0])[cells], self._class_of[fit.to_camera(ids[0])].ravel()[pixels]
 
     def _by_cell(self, logits: np.ndarray) -> np.ndarray:
-        """`[cells, classes]` of `[classes, h, w]`, `[h, w, classes]` or that."""
+        """`[cells, classes]` of `[classes, h, w]` or `[h, w, classes]`."""
         if logits.shape == (self._classes, *self._cells_hw):
             return logits.reshape(self._classes, -1).T
-        if logits.shape in ((*self._cells_hw, self._classes), (math.prod(self._cells_hw), self._classes)):
+        if logits.shape == (*self._cells_hw, self._classes):
             return logits.reshape(-1, self._classes)
         raise ModelContractError(
             f"logits {list(logits.shape)}: expected {self._classes} classes and {self._cells_hw} cells; {_HINT}"

@@ -54,7 +54,7 @@ def points_of(cloud: Any) -> dict[str, list[Any]]:
 
 def test_live_gives_what_a_replay_gives(ros: Any, tmp_path: Path) -> None:
     """Frames of a drive with odometry and a body that rocks; all outputs, message for message."""
-    count = 10
+    count = 5
     street = Street(tmp_path)
     moving = driving(street)
     ros.start_node(**street.parameters)
@@ -73,7 +73,6 @@ def test_live_gives_what_a_replay_gives(ros: Any, tmp_path: Path) -> None:
             assert same(camera.answer(output, index), m), (output, index)
     clouds = [points_of(camera.answer(POINTS, index)) for index in range(count)]
     assert all(len(cloud["x"]) > 20 and set(cloud["relative"]) == {0} for cloud in clouds)
-    assert any(np.isfinite(cloud["vx"]).any() for cloud in clouds)
     assert any(a["x"] != b["x"] for a, b in zip(clouds, clouds[1:]))
 
 

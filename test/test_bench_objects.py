@@ -1,0 +1,113 @@
+"""What judges objects, judged: on truth, on truth that was spoiled by a known amount, and on mistakes made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seg_perception.bench_object_cost import COST_THINGS, hostile_heads, many_things
+from seg_perception.bench_objects import follow_streets, judge_true_heads
+from seg_perception.cli import main
+from seg_perception.evaluation.heads import HeadErrors, HeadNoise
+from seg_perception.evaluation.instances import simulated_frames
+from seg_perception.evaluation.obstacles import TrackScore, true_rows
+from seg_perception.objects import Objects
+from seg_perception.perception.truth_heads import true_heads
+from seg_perception.types import Perception, Segmentation
+
+HW = (64, 128)
+
+
+def blobs() -> np.ndarray:
+    """Instance map with twelve squares of 9 cells' side."""
+    instances = np.zeros(HW, np.uint16)
+    for number in range(12):
+        row, column = divmod(number, 6)
+        instances[8 + 30 * row : 17 + 30 * row, 6 + 20 * column : 15 + 20 * column] = number + 1
+    return instances
+
+
+def test_true_heads_have_no_errors() -> None:
+    errors, instances = HeadErrors(), blobs()
+    errors.add(*true_heads(instances, HW), instances, instances > 0)
+    noise = errors.noise()
+    assert (noise.shift, noise.scatter, noise.missed, noise.invented) == (0, 0, 0, 0)
+    assert errors.things == errors.found == 12
+
+
+def test_noise_that_was_put_in_is_found_again() -> None:
+    put = HeadNoise(0.12, 0.15, 0.25, 1.5, np.array([0.3, 0.5], np.float32))
+    errors, instances, rng = HeadErrors(), blobs(), np.random.default_rng(0)
+    for _ in range(60):
+        errors.add(*put.spoil(instances, HW, rng), instances, instances > 0)
+    found = errors.noise()
+    assert found.shift == pytest.approx(put.shift, rel=0.15) and found.scatter == pytest.approx(put.scatter, rel=0.15)
+    assert found.missed == pytest.approx(put.missed, abs=0.06)
+    # Some are invented on the slope of a hotter one, where they are no peak.
+    assert 0.7 * put.invented < found.invented <= 1.15 * put.invented
+
+
+def test_what_the_class_map_does_not_show_is_not_the_heads_mistake() -> None:
+    errors, instances = HeadErrors(), blobs()
+    centers, offsets = true_heads(np.where(instances == 3, 0, instances), HW)
+    errors.add(centers, offsets, instances, (instances > 0) & (instances != 3))
+    assert errors.things == errors.found == 11 and errors.noise().missed == 0
+
+
+def test_spoiled_heads_are_worth_less() -> None:
+    noise = HeadNoise(0.3, 0.3, 0.4, 3.0, np.array([0.6], np.float32))
+    good, bad = (judge_true_heads(simulated_frames([3], [40]), n).grouped[400.0] for n in (None, noise))
+    assert good.matched.sum() > 3 and good.mean_pq(good.is_thing) > bad.mean_pq(bad.is_thing) + 0.05
+
+
+def test_an_object_is_the_thing_that_it_shares_most_with() -> None:
+    truth = np.zeros((4, 12), np.uint16)
+    truth[:, :5], truth[:, 5:8], truth[:, 8:] = 7, 9, 500
+    found = np.zeros((4, 12), np.uint16)
+    found[:, :4], found[:, 4:9], found[0, 10] = 1, 2, 3
+    # The first is 7; the second is 9 (3 of its 5 columns, all of 9); the third shows a 16th of 500: that is nobody.
+    assert true_rows(found, truth, 3).tolist() == [7, 9, 0]
+
+
+def seen(stamp_ns: int, tracks: dict[int, int]) -> tuple[Perception, np.ndarray]:
+    """Things as squares of 100 pixels: thing → track."""
+    truth = np.zeros((10, 10 * max(tracks, default=1)), np.uint16)
+    for thing in tracks:
+        truth[:, 10 * (thing - 1) : 10 * thing] = thing
+    numbers = np.searchsorted(sorted(tracks), truth).astype(np.uint16) + 1
+    objects = Objects(
+        np.where(truth > 0, numbers, 0).astype(np.uint16), np.full(len(tracks), 13, np.uint8),
+        np.ones(len(tracks), np.float32), np.full(len(tracks), 100, np.int32), np.zeros((len(tracks), 4), np.int32),
+        track_ids=np.array([tracks[thing] for thing in sorted(tracks)], np.int64),
+    )  # fmt: skip
+    empty = Segmentation(None, None)
+    return Perception(stamp_ns, "c", truth.shape, empty, None, None, {}, objects=objects), truth
+
+
+def test_switches_and_returns_are_counted() -> None:
+    score = TrackScore(least_px=50)
+    frames = [{1: 5, 2: 6}, {1: 5, 2: 7}, {1: 5}, {1: 6, 2: 7}, {1: 6, 2: 7}]
+    for index, tracks in enumerate(frames):
+        score.add(*seen(index * 100_000_000, tracks))
+    assert (score.frames, score.switches, score.returned, score.kept) == (9, 2, 1, 1)
+
+
+def test_true_things_are_followed_to_the_centimetre() -> None:
+    found = follow_streets([5], 6, (320, 240), contacts_every=5, kerb_m=0.0)
+    assert found.places.judged > 3 and found.places.median_px < 1.0 and found.tracks.frames > 10
+    assert found.places.held > 0.7
+
+
+def test_fifty_things_are_fifty_and_hostile_input_is_hostile() -> None:
+    heads = many_things()
+    assert heads.centers is not None and int((heads.centers == 1).sum()) == COST_THINGS
+    hostile = hostile_heads()
+    assert len(hostile) >= 5 and any(h.centers is not None and np.isnan(h.centers).any() for h in hostile.values())
+
+
+def test_the_verb_prints_its_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["bench-objects", "--model", "none", "--seeds", "1", "--frames", "1", "--drive", "2", "--runs", "1"]) == 0
+    )
+    out = capsys.readouterr().out
+    assert "true heads at stride 4" in out and "| busy streets |" in out and "5,000 specks" in out
