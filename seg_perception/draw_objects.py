@@ -11,6 +11,7 @@ import numpy as np
 from seg_perception.labels import LabelSet
 from seg_perception.lettering import Lettering
 from seg_perception.objects import Objects, Obstacles
+from seg_perception.visualise import check_canvas
 
 __all__ = ["draw_objects", "track_colours"]
 
@@ -76,8 +77,7 @@ def draw_objects(
     Raises:
         ValueError: wrong shape or type.
     """
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.flags.c_contiguous:
-        raise ValueError(f"rgb must be contiguous uint8 [H, W, 3], got {rgb.dtype} {list(rgb.shape)}")
+    check_canvas(rgb)
     if not len(objects):
         return rgb
     colours = track_colours(_ids_of(objects))

@@ -13,6 +13,7 @@ from seg_perception.labels import VOID_ID, LabelSet
 
 __all__ = [
     "beside",
+    "check_canvas",
     "colour_mask",
     "contact_sheet",
     "draw_boundary",
@@ -92,12 +93,17 @@ def draw_boundary(rgb: np.ndarray, boundary_px: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: wrong shape or type.
     """
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.flags.c_contiguous:
-        raise ValueError(f"rgb must be contiguous uint8 [H, W, 3], got {rgb.dtype} {list(rgb.shape)}")
+    check_canvas(rgb)
     width_px = max(1, round(rgb.shape[0] / 240))
     draw_line(rgb, boundary_px, _CASING, width_px + 2)
     draw_line(rgb, boundary_px, _LINE, width_px)
     return rgb
+
+
+def check_canvas(rgb: np.ndarray) -> None:
+    """ValueError, unless it can be drawn into: RGB uint8 `[H, W, 3]`, contiguous."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.flags.c_contiguous:
+        raise ValueError(f"rgb must be contiguous uint8 [H, W, 3], got {rgb.dtype} {list(rgb.shape)}")
 
 
 def draw_line(rgb: np.ndarray, points_px: np.ndarray, colour: tuple[int, int, int], width_px: int) -> None:
