@@ -88,7 +88,7 @@ def _print_quality(args: argparse.Namespace, config: PipelineConfig | None) -> N
         print(
             f"The model's heads: offsets of a thing are off by {noise.shift:.3f} of the root of its area, of a cell by "
             f"{noise.scatter:.3f} more (one standard deviation); {noise.missed:.1%} of the things have no centre, "
-            f"{noise.invented:.2f} centres in a frame are nobody's."
+            f"{noise.invented:.2f} centres on a thing are nobody's."
         )
     _print_rows(rows)
 
