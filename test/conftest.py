@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,3 +33,32 @@ def tiny_model(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def _rclpy_kit() -> Any:
+    """An RclpyKit with what it needs, or the test is skipped."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the message packages import, some is deprecated
+        packages = ("vision_msgs.msg", "visualization_msgs.msg", "sensor_msgs.msg")
+        for name in ("rclpy.serialization", "rosidl_generator_py", *packages):
+            pytest.importorskip(name, reason=f"needs ROS 2 with {name}")
+    from seg_perception.ros.kit import RclpyKit
+
+    return RclpyKit()
+
+
+@pytest.fixture(params=["rosbags", "rclpy"])
+def kit(request: pytest.FixtureRequest) -> Any:
+    """What makes messages: for bags, and for a node."""
+    if request.param == "rclpy":
+        return _rclpy_kit()
+    pytest.importorskip("rosbags", reason="bags need rosbags")
+    from seg_perception.bag import RosbagsKit
+
+    return RosbagsKit()
+
+
+@pytest.fixture
+def live_kit() -> Any:
+    """The node's alone."""
+    return _rclpy_kit()

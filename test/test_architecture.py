@@ -17,7 +17,7 @@ ROS = (
 LAYERS = [  # from the bottom up; a room may import from its own layer and below
     {"errors"},
     {"labels", "latency", "files", "parameters", "objects"},
-    {"types", "config", "metrics"},
+    {"types", "camera_config", "config", "metrics"},
     {"geometry", "image_files", "messages", "model", "datasets"},
     {"images"},
     {"fit", "visualise", "video", "simulate", "backends", "perception"},

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
-import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pytest
+from found_objects import BUILDERS, CAR, STAMP_NS, car_ahead, hostile, scene, two_objects, xyz
 
 from seg_perception.config import PipelineConfig
 from seg_perception.labels import CITYSCAPES
@@ -21,99 +19,13 @@ from seg_perception.messages import (
     IMAGE,
     MARKER_ARRAY,
     POINT_CLOUD,
-    detections_message,
     image_message,
     markers_message,
-    obstacle_points_message,
     obstacles_message,
     panoptic_message,
 )
-from seg_perception.objects import Objects, Obstacles
 from seg_perception.outputs import OUTPUTS, wanted_for
 from seg_perception.types import Perception, Segmentation
-
-pytest.importorskip("rosbags", reason="bags need rosbags")
-
-from seg_perception.bag import RosbagsKit
-
-STAMP_NS = 12_000_000_345
-PERSON, CAR = 11, 13
-BUILDERS: dict[str, Callable[[Any, Objects, Obstacles], Any]] = {
-    DETECTION_2D_ARRAY: lambda kit, seen, there: detections_message(kit, STAMP_NS, "camera", seen, CITYSCAPES),
-    DETECTION_3D_ARRAY: lambda kit, seen, there: obstacles_message(kit, STAMP_NS, there, seen, CITYSCAPES),
-    POINT_CLOUD: lambda kit, seen, there: obstacle_points_message(kit, STAMP_NS, there, seen),
-    MARKER_ARRAY: lambda kit, seen, there: markers_message(kit, STAMP_NS, there, seen, CITYSCAPES),
-    IMAGE: lambda kit, seen, there: panoptic_message(kit, STAMP_NS, "camera", seen.instance_map),
-}
-
-
-def rclpy_kit() -> Any:
-    """An RclpyKit with what it needs, or the test is skipped."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what the message packages import, some is deprecated
-        packages = ("vision_msgs.msg", "visualization_msgs.msg", "sensor_msgs.msg")
-        for name in ("rclpy.serialization", "rosidl_generator_py", *packages):
-            pytest.importorskip(name, reason=f"needs ROS 2 with {name}")
-    from seg_perception.ros.kit import RclpyKit
-
-    return RclpyKit()
-
-
-@pytest.fixture(params=["rosbags", "rclpy"])
-def kit(request: pytest.FixtureRequest) -> Any:
-    return RosbagsKit() if request.param == "rosbags" else rclpy_kit()
-
-
-@pytest.fixture
-def live() -> Any:
-    return rclpy_kit()
-
-
-def two_objects() -> Objects:
-    """A person with the number 1 and a car with the number 2."""
-    instance_map = np.zeros((4, 6), np.uint16)
-    instance_map[1, 1], instance_map[2:, 3:] = 1, 2
-    return Objects(
-        instance_map, np.array([PERSON, CAR], np.uint8), np.array([0.5, 0.75], np.float32),
-        np.array([1, 6], np.int32), np.array([[1, 1, 2, 2], [3, 2, 6, 4]], np.int32), {},
-        np.array([7, 12], np.int64), np.array([[2.5, 1.5, 5.5, 9.5], [100.0, 50.0, 160.0, 90.0]]),
-    )  # fmt: skip
-
-
-def car_ahead() -> Obstacles:
-    """The car alone, 8 m to the left of a camera at the origin that looks along y; the person's feet are hidden."""
-    return Obstacles(
-        "base_link", -0.25, np.array([1]), np.array([[0.0, 8.0]]), np.array([[[0.04, 0.01], [0.01, 0.09]]]),
-        np.array([1.8]), np.array([1.5]), np.array([8.0]), np.array([0.0]),
-        np.array([[-0.9, 8.0], [0.9, 8.5]]), np.array([0, 0]), 1, np.array([[3.0, -4.0]]), True,
-    )  # fmt: skip
-
-
-def scene(n: int, seed: int = 0) -> tuple[Objects, Obstacles]:
-    """n objects of which all but every fourth are obstacles, each with three contacts; some have no velocity."""
-    rng = np.random.default_rng(seed)
-    low = rng.uniform(0, 400, (n, 2))
-    seen = Objects(
-        rng.integers(0, n + 1, (6, 8)).astype(np.uint16), rng.integers(11, 19, n).astype(np.uint8),
-        rng.random(n).astype(np.float32), np.ones(n, np.int32), np.zeros((n, 4), np.int32), {},
-        rng.permutation(n).astype(np.int64) + 1, np.column_stack([low, low + rng.uniform(0, 90, (n, 2))]),
-    )  # fmt: skip
-    rows = np.array([i for i in range(n) if i % 4 != 1], np.intp)
-    m = len(rows)
-    bearings, ranges, parts = rng.uniform(-0.5, 0.5, m), rng.uniform(3, 40, m), rng.normal(size=(m, 2, 2))
-    positions = np.column_stack([ranges * np.cos(bearings), ranges * np.sin(bearings)])
-    owners = np.repeat(np.arange(m), 3)
-    velocities = np.where(rng.random((m, 1)) < 0.3, np.nan, rng.normal(size=(m, 2)))
-    there = Obstacles(
-        "odom", 0.1, rows, positions, parts @ parts.transpose(0, 2, 1), rng.uniform(0.4, 2, m),
-        rng.uniform(0.05, 3, m), ranges, bearings, positions[owners] + rng.normal(size=(3 * m, 2)), owners, n - m,
-        velocities, bool(seed % 2),
-    )  # fmt: skip
-    return seen, there
-
-
-def xyz(part: Any) -> tuple[float, float, float]:
-    return part.x, part.y, part.z
 
 
 def yaw(pose: Any) -> float:
@@ -262,98 +174,6 @@ def test_an_image_of_other_numbers_is_refused(kit: Any) -> None:
         image_message(kit, STAMP_NS, "camera", np.zeros((2, 2), np.int64), "mono16")
 
 
-@pytest.mark.parametrize("type_name", BUILDERS)
-@pytest.mark.parametrize("count", [0, 1, 23])
-def test_both_worlds_send_the_same(live: Any, type_name: str, count: int) -> None:
-    from rclpy.serialization import serialize_message
-
-    seen, there = scene(count, seed=count)
-    bags = RosbagsKit()
-    stored = bytes(bags.serialize(BUILDERS[type_name](bags, seen, there), type_name))
-    sent = bytes(serialize_message(BUILDERS[type_name](live, seen, there)))
-    assert len(sent) == len(stored)
-    # What lies between fields to align them may be anything.
-    assert bytes(bags.serialize(bags.deserialize(sent, type_name), type_name)) == stored
-
-
-@pytest.mark.parametrize("type_name", BUILDERS)
-def test_every_field_is_what_checked_setters_accept(live: Any, type_name: str) -> None:
-    """The fast path skips the checks of rclpy's setters; what it sets would pass them, and is the same."""
-    from seg_perception.ros.kit import RclpyKit, message_class
-
-    class Checked(RclpyKit):
-        def make_many(self, type_name: str, count: int, /, **columns: Any) -> list[Any]:
-            kind = message_class(type_name)
-            check = {"check_fields": True} if "_check_fields" in kind.__slots__ else {}
-            rows = zip(range(count), *columns.values())
-            return [kind(**check, **dict(zip(columns, row))) for _, *row in rows]
-
-    seen, there = scene(9, seed=4)
-    there = replace(there, velocities_mps=np.nan_to_num(there.velocities_mps))  # NaN is not equal to itself
-    assert BUILDERS[type_name](live, seen, there) == BUILDERS[type_name](Checked(), seen, there)
-
-
-def test_messages_made_in_bulk_can_be_read_shown_and_changed(live: Any) -> None:
-    (point,) = live.make_many("geometry_msgs/msg/Point", 1, z=[3.0], x=[1.0], y=repeat(2.0))
-    assert xyz(point) == (1.0, 2.0, 3.0) and "z=3.0" in repr(point)
-    point.x = 5.0
-    assert xyz(point) == (5.0, 2.0, 3.0)
-
-
-def test_a_column_that_is_too_short_is_refused(kit: Any) -> None:
-    with pytest.raises(ValueError, match="Point: y has 1 values; expected 2"):
-        kit.make_many("geometry_msgs/msg/Point", 2, x=[0.0, 0.0], y=[0.0], z=repeat(0.0))
-
-
-@pytest.mark.parametrize("type_name", BUILDERS)
-def test_other_message_classes_are_filled_by_their_setters(
-    live: Any, type_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen, there = scene(5)
-    there = replace(there, velocities_mps=np.nan_to_num(there.velocities_mps))
-    expected = BUILDERS[type_name](live, seen, there)
-    monkeypatch.setattr("seg_perception.ros.kit._filler", lambda *_: None)
-    assert BUILDERS[type_name](live, seen, there) == expected
-
-
-class Plain:
-    """A message class that keeps its fields elsewhere than rosidl_generator_py's do."""
-
-    def __init__(self) -> None:
-        self.x = self.y = 0.0
-
-    @classmethod
-    def get_fields_and_field_types(cls) -> dict[str, str]:
-        return {"x": "double", "y": "double"}
-
-
-class Slotted(Plain):
-    __slots__ = ["_x", "_z"]
-
-
-@pytest.mark.parametrize("kind", [Plain, Slotted])
-def test_classes_of_another_make_are_recognised(live: Any, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg_perception.ros.kit.message_class", lambda name: kind)
-    first, second = live.make_many(f"test/msg/{kind.__name__}", 2, x=[1.0, 2.0], y=repeat(3.0))
-    assert (first.x, second.x, first.y, second.y) == (1.0, 2.0, 3.0, 3.0)
-
-
-@pytest.mark.parametrize("type_name", BUILDERS)
-def test_a_frame_leaves_nothing_for_the_next(live: Any, type_name: str) -> None:
-    from rclpy.serialization import deserialize_message, serialize_message
-
-    from seg_perception.ros.kit import RclpyKit, message_class
-
-    def plain(kit: Any, n: int) -> Any:
-        """What a receiver gets."""
-        seen, there = scene(n, seed=n)
-        there = replace(there, velocities_mps=np.nan_to_num(there.velocities_mps))
-        return deserialize_message(serialize_message(BUILDERS[type_name](kit, seen, there)), message_class(type_name))
-
-    fresh = [plain(RclpyKit(), n) for n in (50, 3, 20)]
-    assert [plain(live, n) for n in (50, 3, 20)] == fresh
-
-
 def test_nothing_there_is_said(kit: Any) -> None:
     seen, there = scene(0)
     assert len(BUILDERS[DETECTION_2D_ARRAY](kit, seen, there).detections) == 0
@@ -362,30 +182,6 @@ def test_nothing_there_is_said(kit: Any) -> None:
     assert (cloud.width, len(cloud.data), len(cloud.fields)) == (0, 0, 9)
     (clear,) = BUILDERS[MARKER_ARRAY](kit, seen, there).markers
     assert clear.action == 3
-
-
-def hostile() -> tuple[Objects, Obstacles]:
-    """Ids beyond every field, a class that no label set has, numbers that are none."""
-    seen, there = scene(8, seed=5)
-    ids = np.array([2**31, 2**32 + 5, -1, 2**63 - 1, 0, 2**31 - 1, 2**40 + 9, 3], np.int64)
-    seen = replace(seen, track_ids=ids, class_ids=np.array([200, 255, 11, 0, 1, 2, 3, 13], np.uint8))
-    nan, contacts, heights = np.full_like(there.positions_m, np.nan), there.contacts_m.copy(), there.heights_m.copy()
-    contacts[0], contacts[4, 1], heights[:3] = np.nan, np.inf, (np.nan, np.inf, -1.0)
-    return seen, replace(
-        there, positions_m=nan, velocities_mps=np.full_like(nan, np.inf), contacts_m=contacts, heights_m=heights,
-        widths_m=np.full_like(there.widths_m, np.inf), covariances_m2=there.covariances_m2 * np.nan,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("type_name", BUILDERS)
-def test_impossible_numbers_pass(live: Any, type_name: str) -> None:
-    from rclpy.serialization import serialize_message
-
-    bags = RosbagsKit()
-    seen, there = hostile()
-    sent = bytes(serialize_message(BUILDERS[type_name](live, seen, there)))
-    stored = bytes(bags.serialize(BUILDERS[type_name](bags, seen, there), type_name))
-    assert bytes(bags.serialize(bags.deserialize(sent, type_name), type_name)) == stored
 
 
 def test_ids_keep_what_fits(kit: Any) -> None:

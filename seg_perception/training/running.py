@@ -1,20 +1,90 @@
-"""What every training loop does alike: device, learning rate, averaging, and whether a checkpoint is its own."""
+"""The training loop, and what trainers do alike: device, learning rate, averaging, whether a checkpoint is theirs."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from seg_perception.errors import TrainingError
+from seg_perception.training.checkpoint import save_checkpoint
 from seg_perception.training.config import ScheduleConfig, TrainConfig, train_config
+from seg_perception.training.run_log import RunLog
 
-__all__ = ["LOG_EVERY", "average_into", "device_of", "learning_rate_at", "require_same_settings"]
+__all__ = [
+    "TrainerLike",
+    "average_into",
+    "device_of",
+    "learning_rate_at",
+    "require_same_settings",
+    "train_to_last_step",
+]
 
-LOG_EVERY = 50
+_LOG_EVERY = 50
 """Steps between two lines of progress."""
+
+_Batch = TypeVar("_Batch")
+
+
+class TrainerLike(Protocol[_Batch]):
+    """What the loop asks of a run.
+
+    Attributes:
+        step: how many are done.
+    """
+
+    config: TrainConfig
+    step: int
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps until every frame of the first source was shown once."""
+
+    def batches(self, stop: int, workers: int = 1) -> Iterator[_Batch]:
+        """Those from this step to `stop`, made ahead by so many threads."""
+
+    def train_step(self, batch: _Batch, /) -> float:
+        """One step; its loss. TrainingError, with nothing updated, if it is no number."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+
+
+def train_to_last_step(
+    trainer: TrainerLike[_Batch], out: Path, evaluate: Callable[[RunLog], None], say: Callable[[str], None]
+) -> None:
+    """The loop: steps, the folder's log, and its `last.pt` as often as configured and at the end.
+
+    Args:
+        evaluate: notes how good the network is now; called as often as configured and after the last step.
+
+    Raises:
+        TrainingError: the loss became no number; `stopped.pt` then holds the state before that step.
+    """
+    config, steps = trainer.config, trainer.config.schedule.steps
+    workers = config.workers or max(1, (os.cpu_count() or 1) // 4)
+    with RunLog(out, trainer.step, steps, trainer.steps_per_epoch, say) as log:
+        losses: list[float] = []
+        for batch in trainer.batches(steps, workers):
+            try:
+                losses.append(trainer.train_step(batch))
+            except TrainingError as exc:
+                save_checkpoint(out / "stopped.pt", trainer.state())
+                raise TrainingError(f"{exc}. The state before that step is in {out / 'stopped.pt'}") from exc
+            last = trainer.step == steps
+            evaluates = trainer.step % config.evaluate_every == 0 or last
+            if trainer.step % _LOG_EVERY == 0 or evaluates:
+                log.losses(trainer.step, losses, learning_rate_at(trainer.step, config.schedule))
+                losses = []
+            if evaluates:
+                evaluate(log)
+            if trainer.step % config.save_every == 0 or last:
+                save_checkpoint(out / "last.pt", trainer.state())
 
 
 def learning_rate_at(step: int, schedule: ScheduleConfig) -> float:

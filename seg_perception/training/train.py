@@ -1,4 +1,4 @@
-"""The training loop: a configuration to a folder with a network in it.
+"""A run: a configuration to a folder with a network in it.
 
 A run's folder holds `last.pt` (network, averaged network, optimiser, step), `history.jsonl`, `curve.png`,
 `val.png` and TensorBoard's events. The same configuration goes on where the folder's `last.pt` stopped.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 from seg_perception.datasets import Dataset
 from seg_perception.errors import TrainingError
 from seg_perception.labels import CITYSCAPES
-from seg_perception.training.checkpoint import load_checkpoint, open_network, save_checkpoint
+from seg_perception.training.checkpoint import load_checkpoint, open_network
 from seg_perception.training.config import TrainConfig
 from seg_perception.training.data import Batch, TrainingSet
 from seg_perception.training.evaluate import confusion_on
@@ -30,11 +29,11 @@ from seg_perception.training.losses import PartialLabelLoss, distillation_loss, 
 from seg_perception.training.models import build
 from seg_perception.training.run_log import RunLog
 from seg_perception.training.running import (
-    LOG_EVERY,
     average_into,
     device_of,
     learning_rate_at,
     require_same_settings,
+    train_to_last_step,
 )
 from seg_perception.training.sources import SIMULATED, open_sources, open_validation
 from seg_perception.training.teacher import SOFT_HW, soft_labels_of
@@ -115,6 +114,15 @@ class Trainer:
                 params = [p for p in members if (p.ndim > 1) == matrix]
                 groups.append({"params": params, "weight_decay": decay, "rate": rate})
         return groups
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps until every frame of the first source was shown once."""
+        return self.training_set.steps_per_epoch
+
+    def batches(self, stop: int, workers: int = 1) -> Iterator[Batch]:
+        """Those from this step to `stop`, made ahead by so many threads."""
+        return self.training_set.batches(self.step, stop, workers)
 
     def learning_rate(self) -> float:
         """Of this step."""
@@ -270,24 +278,11 @@ def run(config: TrainConfig, say: Callable[[str], None] = print) -> Trainer:
     out = Path(config.out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
     trainer, validation = _prepare(config, out, say)
-    workers = config.workers or max(1, (os.cpu_count() or 1) // 4)
-    with RunLog(out, trainer.step, config.schedule.steps, trainer.training_set.steps_per_epoch, say) as log:
-        losses: list[float] = []
-        for batch in trainer.training_set.batches(trainer.step, config.schedule.steps, workers):
-            try:
-                losses.append(trainer.train_step(batch))
-            except TrainingError as exc:
-                save_checkpoint(out / "stopped.pt", trainer.state())
-                raise TrainingError(f"{exc}. The state before that step is in {out / 'stopped.pt'}") from exc
-            last = trainer.step == config.schedule.steps
-            evaluates = trainer.step % config.evaluate_every == 0 or last
-            if trainer.step % LOG_EVERY == 0 or evaluates:
-                log.losses(trainer.step, losses, trainer.learning_rate())
-                losses = []
-            if evaluates and validation is not None:
-                log.judged(
-                    trainer.step, validation, *confusion_on(trainer.averaged, validation, config.network.size_hw)
-                )
-            if trainer.step % config.save_every == 0 or last:
-                save_checkpoint(out / "last.pt", trainer.state())
+
+    def evaluate(log: RunLog) -> None:
+        if validation is not None:
+            judged = confusion_on(trainer.averaged, validation, config.network.size_hw)
+            log.judged(trainer.step, validation, *judged)
+
+    train_to_last_step(trainer, out, evaluate, say)
     return trainer

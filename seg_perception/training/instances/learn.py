@@ -1,4 +1,4 @@
-"""The training loop of the branch: a finished run and labelled frames to a folder with a network of four answers.
+"""A run of the branch: a finished run and labelled frames to a folder with a network of four answers.
 
 The folder is a run's like any other: `last.pt` holds the frozen network, the branch, its average, the optimiser and
 the step; the same configuration goes on where it stopped.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from seg_perception.backends.onnx_runtime import open_session
 from seg_perception.datasets.composites import composite_frames
 from seg_perception.errors import ConfigError, TrainingError
-from seg_perception.training.checkpoint import load_checkpoint, network_of_run, save_checkpoint
+from seg_perception.training.checkpoint import load_checkpoint, network_of_run
 from seg_perception.training.config import NetworkConfig, TrainConfig
 from seg_perception.training.data import made_ahead
 from seg_perception.training.instances.branch import InstanceNetwork
@@ -30,11 +29,11 @@ from seg_perception.training.instances.data import InstanceBatch, InstanceSet, o
 from seg_perception.training.instances.judge import HeadsOf, heads_quality
 from seg_perception.training.run_log import RunLog
 from seg_perception.training.running import (
-    LOG_EVERY,
     average_into,
     device_of,
     learning_rate_at,
     require_same_settings,
+    train_to_last_step,
 )
 from seg_perception.training.sources import open_validation
 from seg_perception.training.tracing import traced
@@ -100,6 +99,11 @@ class InstanceTrainer:
             return None
         example = torch.zeros(self.config.schedule.batch, 3, *self.config.network.size_hw)
         return open_session(traced(_Maps(self.network.backbone), example, "image", ("e2", "e3", "e4", "pooled")), 1)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps until every frame of the first source was shown once."""
+        return self.data.steps_per_epoch
 
     def seen(self, step: int) -> SeenBatch:
         """The batch of one step, as the frozen network sees it."""
@@ -233,25 +237,13 @@ def run(config: TrainConfig, say: Callable[[str], None] = print) -> InstanceTrai
     out = Path(config.out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
     trainer = _prepare(config, out, say)
-    size_hw, steps = trainer.config.network.size_hw, config.schedule.steps
     validation = open_validation(config)
     judged = composite_frames(validation, config.instances.validation_frames) if validation else []
-    workers = config.workers or max(1, (os.cpu_count() or 1) // 4)
-    with RunLog(out, trainer.step, steps, trainer.data.steps_per_epoch, say) as log:
-        losses: list[float] = []
-        for batch in trainer.batches(steps, workers):
-            try:
-                losses.append(trainer.train_step(batch))
-            except TrainingError as exc:
-                save_checkpoint(out / "stopped.pt", trainer.state())
-                raise TrainingError(f"{exc}. The state before that step is in {out / 'stopped.pt'}") from exc
-            last = trainer.step == steps
-            evaluates = trainer.step % config.evaluate_every == 0 or last
-            if trainer.step % LOG_EVERY == 0 or evaluates:
-                log.losses(trainer.step, losses, learning_rate_at(trainer.step, config.schedule))
-                losses = []
-            if evaluates and judged:
-                log.measured(trainer.step, heads_quality(answers_of(trainer.averaged_network()), judged, size_hw))
-            if trainer.step % config.save_every == 0 or last:
-                save_checkpoint(out / "last.pt", trainer.state())
+
+    def evaluate(log: RunLog) -> None:
+        if judged:
+            answers = answers_of(trainer.averaged_network())
+            log.measured(trainer.step, heads_quality(answers, judged, trainer.config.network.size_hw))
+
+    train_to_last_step(trainer, out, evaluate, say)
     return trainer
