@@ -217,6 +217,12 @@ class PipelineConfig:
         for name, extent in (("grid_x_m", self.grid_x_m), ("grid_y_m", self.grid_y_m)):
             if len(extent) != 2 or not extent[0] < extent[1]:
                 raise ConfigError(f"{name}: expected [low, high], low below high, got {list(extent)}")
+            count = (extent[1] - extent[0]) / self.grid_resolution_m
+            if abs(count - round(count)) > 1e-6 * max(1.0, count) or round(count) < 1:
+                raise ConfigError(
+                    f"{name}: {list(extent)} is no whole number of cells of {self.grid_resolution_m:g} m "
+                    "(grid_resolution_m); change one of them"
+                )
         numbers_by_class("object_min_areas", self.object_min_areas, math.inf)
         numbers_by_class("object_min_scores", self.object_min_scores, 1.0)
         object.__setattr__(self, "ground_frame", self.ground_frame.lstrip("/"))
@@ -232,12 +238,6 @@ class PipelineConfig:
                 raise ConfigError(
                     f"cameras: {camera.name!r} would have the footprint frame {footprint_frame(camera.name)}, which is "
                     "the vehicle's own; choose another name"
-                )
-            count = (extent[1] - extent[0]) / self.grid_resolution_m
-            if abs(count - round(count)) > 1e-6 * max(1.0, count) or round(count) < 1:
-                raise ConfigError(
-                    f"{name}: {list(extent)} is no whole number of cells of {self.grid_resolution_m:g} m "
-                    "(grid_resolution_m); change one of them"
                 )
         cells = math.prod((high - low) / self.grid_resolution_m for low, high in (self.grid_x_m, self.grid_y_m))
         if cells > _MOST_CELLS:

@@ -43,6 +43,8 @@ def test_every_parameter_is_described_and_its_default_is_valid() -> None:
         ({"cameras": ["Front Left"]}, "lower-case letters"),
         ({"front.fit": "pad"}, "no such parameter"),
         ({"model": ""}, "expected a model's name"),
+        ({"grid_x_m": [0.0, 20.05]}, "grid_x_m: [0.0, 20.05] is no whole number of cells"),
+        ({"grid_y_m": [0.0, 20.05]}, "grid_y_m: [0.0, 20.05] is no whole number of cells"),
         ({"backend": "magic"}, "expected one of"),
     ],
 )
