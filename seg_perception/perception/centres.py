@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = ["Centres", "doubled", "find_centres", "nearest_centre"]
+__all__ = ["Centres", "doubled", "find_centres", "nearest_centre", "without_strays"]
 
 _SURE = 0.8
 """Heat of a centre that is one in any case."""
 _DOUBLE_ROOTS = 0.4
 """Two centres are one if they are nearer to each other than this, roots of their things' areas together."""
+
+_STRAY_ROOTS, _STRAY_CELLS = 0.6, 1.5
+"""A thing whose cells lie so far beside its centre, on average, is none: roots of its area, and cells."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,44 @@ def doubled(centres: Centres, areas: np.ndarray, class_ids: np.ndarray) -> np.nd
     while (own[own] != own).any():
         own = own[own]
     return own
+
+
+def without_strays(
+    of: np.ndarray,
+    away: np.ndarray,
+    targets: np.ndarray,
+    which: np.ndarray,
+    centres: Centres,
+    heads_hw: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """`of` and `away` where no centre has cells that lie elsewhere: those go to the nearest of the other centres.
+
+    A thing lies around its middle. What points at a centre from one side alone is a part of another thing, most often
+    of a large one whose offsets err by more than it is far to the next small thing.
+
+    Args:
+        of: int32 `[n]`, centre of each cell.
+        away: float32 `[n]`, how far the target is from it, cells.
+        targets: float32 `[2, n]`, (rows, columns).
+        which: intp `[n]`, the cells, flat.
+    """
+    cells = np.divmod(which, heads_hw[1])
+    areas = np.bincount(of, minlength=len(centres))
+    beside = [
+        np.bincount(of, along, minlength=len(centres)) / np.maximum(areas, 1) - centre
+        for along, centre in zip(cells, centres.places.T)
+    ]
+    stray = np.hypot(*beside) > np.maximum(_STRAY_CELLS, _STRAY_ROOTS * np.sqrt(areas))
+    stray &= areas > 0
+    kept = np.flatnonzero(~stray & (areas > 0))
+    if not stray.any() or not len(kept):
+        return of, away
+    again = np.flatnonzero(stray.take(of))
+    others = Centres(centres.places[kept], centres.heats[kept])
+    nearest, distances = nearest_centre(targets.take(again, axis=1), others, heads_hw)
+    of, away = of.copy(), away.copy()
+    of[again], away[again] = kept.take(nearest), distances
+    return of, away
 
 
 def _owners(centres: Centres, heads_hw: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,8 @@ where its offset points, and a thing's class is that of most of its cells. Beyon
 - Where two things of different classes have one centre, a pedestrian before a car, both are kept; and so are two of one
   class, if their cells clearly point at two places.
 - Several centres on one thing are one, if the network is not sure of the lesser ones.
-- What is near no centre is parted as if there were no heads.
+- What points at a centre from one side alone is a stray part of another thing, and goes there.
+- What is near no centre belongs to the neighbour that it touches, or is parted as if there were no heads (`leftovers`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import numpy as np
 
 from seg_perception.labels import VOID_ID
 from seg_perception.perception.cells import resampled, runs_of
-from seg_perception.perception.centres import Centres, doubled, find_centres, nearest_centre
+from seg_perception.perception.centres import Centres, doubled, find_centres, nearest_centre, without_strays
+from seg_perception.perception.leftovers import with_leftovers
 from seg_perception.perception.object_rows import Groups
 from seg_perception.perception.panoptic_spec import PanopticSpec
-from seg_perception.perception.splitting import regions
 from seg_perception.perception.votes import part_votes
 from seg_perception.types import Heads
 
@@ -42,8 +43,6 @@ _ROUNDS = 2
 """Rims are so much wider than a cell of the heads, cells of the class map."""
 _RIMS = 0.125
 """So much of a class map may be rims."""
-_WITHOUT_CENTRE = np.float32(0.5)
-"""How sure it is that something near no centre is one thing."""
 
 
 def group(heads: Heads, spec: PanopticSpec) -> tuple[Groups, int]:
@@ -60,9 +59,10 @@ def group(heads: Heads, spec: PanopticSpec) -> tuple[Groups, int]:
         return Groups.none(thing.shape), bad_cells
     heat = np.where(sound, heads.centers, np.float32(0)) if bad_cells else heads.centers
     centres = find_centres(heat, spec.nms_cells, spec.centre_threshold, spec.top_k)
+    to = _targets(heads, sound)
     if not len(centres):
-        return _without_centre(heads.class_ids, spec, Groups.none(heads.class_ids.shape)), bad_cells
-    said = _said_by_heads(heads, centres, spec, sound)
+        return with_leftovers(Groups.none(heads.class_ids.shape), heads.class_ids, to, spec), bad_cells
+    said = _said_by_heads(heads, to, centres, spec, sound)
     map_hw = (heads.class_ids.shape[0], heads.class_ids.shape[1])
     names = resampled(said.names, map_hw) * (resampled(said.class_ids, map_hw) == heads.class_ids)
     _join(names, heads.class_ids, thing, rounds=_ROUNDS + map_hw[0] // sound.shape[0])
@@ -73,7 +73,7 @@ def group(heads: Heads, spec: PanopticSpec) -> tuple[Groups, int]:
     open_ = (groups.names == 0) & thing.view(np.bool_)
     if not open_.any():
         return groups, bad_cells
-    return _without_centre(np.where(open_, heads.class_ids, np.uint8(VOID_ID)), spec, groups), bad_cells
+    return with_leftovers(groups, np.where(open_, heads.class_ids, np.uint8(VOID_ID)), to, spec), bad_cells
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,9 @@ class _Said:
     centre: np.ndarray
 
 
-def _said_by_heads(heads: Heads, centres: Centres, spec: PanopticSpec, sound: np.ndarray) -> _Said:
+def _said_by_heads(heads: Heads, to: np.ndarray, centres: Centres, spec: PanopticSpec, sound: np.ndarray) -> _Said:
     height, width = sound.shape
     class_ids, inner = _classes_under(heads.class_ids, sound)
-    to = _targets(heads, sound)
     jumps = _jumps(to, class_ids)
     which = np.flatnonzero(cv2.LUT(class_ids, spec.is_thing.view(np.uint8)))
     targets, inner = to.reshape(2, -1).take(which, axis=1), inner.ravel().take(which)
@@ -105,6 +104,7 @@ def _said_by_heads(heads: Heads, centres: Centres, spec: PanopticSpec, sound: np
     if (one != np.arange(len(centres))).any():
         nearest = one.take(nearest)
         away = np.hypot(*(targets - centres.places.T.take(nearest, axis=1)))
+    nearest, away = without_strays(nearest, away, targets, which, centres, (height, width))
     roots = np.sqrt(np.bincount(nearest, minlength=len(centres)).astype(np.float32))
     far, rim, jump = ((least + share * roots).take(nearest) for least, share in (_NEAR, _NEAR_AT_RIM, _JUMP))
     near = np.where(away <= far, nearest + 1, 0)
@@ -191,13 +191,3 @@ def _with_classes(names: np.ndarray, class_ids: np.ndarray, heats: np.ndarray, s
     of_run = name.ravel().take(runs.values)
     found = np.flatnonzero(spec.is_thing)[which].astype(np.uint8)
     return Groups(np.repeat(of_run, runs.lengths).reshape(names.shape), found, heats[centre - 1])
-
-
-def _without_centre(left: np.ndarray, spec: PanopticSpec, groups: Groups) -> Groups:
-    """The groups and those of the class map `left`, parted as if there were no heads."""
-    names, class_ids = regions(left, spec)
-    if not len(class_ids):
-        return groups
-    names += (names > 0) * np.int32(len(groups.class_ids)) + groups.names
-    sureness = np.append(groups.sureness, np.full(len(class_ids), _WITHOUT_CENTRE))
-    return Groups(names, np.append(groups.class_ids, class_ids), sureness)

@@ -171,6 +171,43 @@ def test_what_no_centre_claims_is_a_thing_of_its_own() -> None:
     assert find_objects(Heads(class_ids, None, heat, offsets), SPEC).scores.tolist() == [0.5, 0.5]
 
 
+def test_a_missed_thing_that_touches_another_is_one_of_its_own() -> None:
+    class_ids, instances = np.zeros((48, 96), np.uint8), np.zeros((48, 96), np.uint16)
+    class_ids[8:40, 4:44], instances[8:40, 4:44] = CAR, 1
+    class_ids[20:36, 44:64], instances[20:36, 44:64] = CAR, 2
+    heat, offsets = true_heads(instances, (48, 96))
+    heat[:, 46:] = 0
+    objects = find_objects(Heads(class_ids, None, heat, offsets), SPEC)
+    assert objects.scores.tolist() == [1.0, 0.5]
+    # All but a rim, which its neighbour is joined with.
+    assert (objects.instance_map[instances == 2] == 2).mean() > 0.8 and (
+        objects.instance_map[instances == 1] == 1
+    ).all()
+
+
+def test_a_piece_that_points_nowhere_is_a_part_of_what_it_touches() -> None:
+    class_ids, instances = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint16)
+    class_ids[4:44, 4:60], instances[4:44, 4:60] = BUS, 1
+    heat, offsets = true_heads(instances, (48, 64))
+    offsets[:, 4:20, 4:24] = 400.0
+    objects = find_objects(Heads(class_ids, None, heat, offsets), SPEC)
+    assert plain.same_things(objects.instance_map, instances) == 1
+
+
+def test_what_points_at_a_centre_from_one_side_is_no_thing() -> None:
+    """A peak that is nobody's beside the middle of a bus, and a part of the bus on its other side that points there."""
+    class_ids, instances = np.zeros((64, 96), np.uint8), np.zeros((64, 96), np.uint16)
+    class_ids[8:56, 8:88], instances[8:56, 8:88] = BUS, 1
+    class_ids[50:62, 90:96], instances[50:62, 90:96] = CAR, 2
+    heat, offsets = true_heads(instances, (64, 96))
+    for place, part in (((40, 80), np.s_[12:24, 12:30]), ((14, 84), np.s_[40:52, 10:20])):
+        heat[place] = 0.6
+        rows, columns = np.mgrid[part]
+        offsets[0][part], offsets[1][part] = place[0] - rows, place[1] - columns
+    objects = find_objects(Heads(class_ids, None, heat, offsets), SPEC)
+    assert plain.same_things(objects.instance_map, instances) == 1
+
+
 def test_a_speck_of_another_class_belongs_to_its_thing() -> None:
     class_ids = np.zeros((32, 32), np.uint8)
     class_ids[8:24, 8:24] = CAR
