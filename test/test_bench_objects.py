@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seg_perception.bench_object_cost import COST_THINGS, hostile_heads, many_things
+from seg_perception.backends import open_backend
+from seg_perception.bench_object_cost import COST_THINGS, heads_cost_ms, hostile_heads, many_things
 from seg_perception.bench_objects import follow_streets, judge_true_heads
 from seg_perception.cli import main
+from seg_perception.config import PipelineConfig
 from seg_perception.evaluation.heads import HeadErrors, HeadNoise, ThingErrors
 from seg_perception.evaluation.instances import simulated_frames
 from seg_perception.evaluation.obstacles import TrackScore, true_rows
@@ -139,6 +141,21 @@ def test_fifty_things_are_fifty_and_hostile_input_is_hostile() -> None:
     assert heads.centers is not None and int((heads.centers == 1).sum()) == COST_THINGS
     hostile = hostile_heads()
     assert len(hostile) >= 5 and any(h.centers is not None and np.isnan(h.centers).any() for h in hostile.values())
+
+
+def test_inference_is_timed_with_heads_and_without() -> None:
+    asked: list[bool] = []
+    backend = open_backend(PipelineConfig())
+    infer = backend.infer
+
+    def listened(image: np.ndarray | None, stamp_ns: int, things: bool = True) -> object:
+        asked.append(things)
+        return infer(image, stamp_ns, things)
+
+    backend.infer = listened  # type: ignore[assignment, method-assign]
+    assert all(value > 0 for value in heads_cost_ms(backend, 20))
+    assert asked.count(True) == asked.count(False) == 25
+    backend.close()
 
 
 def test_the_verb_prints_its_tables(capsys: pytest.CaptureFixture[str]) -> None:

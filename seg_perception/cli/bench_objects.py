@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     _print_quality(args, config)
     _print_drives(args)
     _print_cost(args)
+    if config is not None:
+        _print_heads_cost(config, args.runs)
     return 0
 
 
@@ -145,3 +147,20 @@ def _print_cost(args: argparse.Namespace) -> None:
             f"| {name} | {cost.kept} | {cost.panoptic_ms:.2f} | {cost.follow_ms:.2f} | {cost.messages_ms:.2f} | "
             f"{cost.total_ms / usual.total_ms:.2f} |"
         )
+
+
+def _print_heads_cost(config: PipelineConfig, runs: int) -> None:
+    from seg_perception.backends import open_backend
+    from seg_perception.bench_object_cost import heads_cost_ms
+
+    backend = open_backend(config)
+    try:
+        with Progress("measuring the model", total=1, unit="") as progress:
+            without_ms, with_ms = heads_cost_ms(backend, runs)
+            progress.update(1)
+    finally:
+        backend.close()
+    print(
+        f"\nInference of {config.model}: {without_ms:.2f} ms, {with_ms:.2f} ms while somebody listens to objects: "
+        f"{with_ms - without_ms:+.2f} ms"
+    )

@@ -17,7 +17,7 @@ from seg_perception.training.models.layers import conv_norm_relu, upsample_like
 
 __all__ = ["InstanceBranch", "InstanceNetwork"]
 
-_COARSE, _FINE, _LAST = 48, 32, 16
+_COARSE, _MIDDLE, _FINE = 48, 32, 16
 _OFFSET_SCALE = 8.0
 """Cells per unit of the last layer, which then has to learn numbers of about 1."""
 
@@ -28,7 +28,7 @@ class InstanceBranch(nn.Module):
     Everything is a dense convolution over whole blocks of channels: on CPUs with wide vectors these cost least.
 
     Args:
-        channels: of the maps at 1/4, 1/8 and 1/16, and behind the pyramid pooling, at 1/16.
+        channels: of the maps at 1/4, 1/8 and 1/16, and behind the pyramid pooling, at 1/16 (`ESPPyramid.maps`).
     """
 
     def __init__(self, channels: tuple[int, int, int, int]) -> None:
@@ -37,10 +37,10 @@ class InstanceBranch(nn.Module):
         self.lateral4 = _conv_norm(c4, pooled, 1)
         self.smooth4, self.widen4 = conv_norm_relu(pooled, _COARSE), _conv_norm(_COARSE, _COARSE, 3)
         self.lateral3 = _conv_norm(c3, _COARSE, 1)
-        self.smooth3 = conv_norm_relu(_COARSE, _FINE)
+        self.smooth3, self.narrow3 = conv_norm_relu(_COARSE, _MIDDLE), nn.Conv2d(_MIDDLE, _FINE, 1, bias=False)
         self.lateral2 = _conv_norm(c2, _FINE, 1)
-        self.smooth2 = conv_norm_relu(_FINE, _LAST)
-        self.predict, self.scaled = nn.Conv2d(_LAST, 3, 1), False
+        self.smooth2 = conv_norm_relu(_FINE, _FINE)
+        self.predict, self.scaled = nn.Conv2d(_FINE, 3, 1), False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -49,12 +49,13 @@ class InstanceBranch(nn.Module):
         nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)
 
-    def forward(self, e2: Tensor, e3: Tensor, e4: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, fine: Tensor, e3: Tensor, e4: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
         # Every sum stands right behind a convolution, which ONNX Runtime then computes together with it.
         y4 = self.smooth4(torch.relu(self.lateral4(e4) + pooled))
         y4 = torch.relu(self.widen4(y4) + y4)
-        y3 = self.smooth3(torch.relu(self.lateral3(e3) + upsample_like(y4, e3)))
-        y2 = self.smooth2(torch.relu(self.lateral2(e2) + upsample_like(y3, e2)))
+        # Channels are made fewer before they are made wide: most of the time goes into the map at 1/4.
+        y3 = self.narrow3(self.smooth3(torch.relu(self.lateral3(e3) + upsample_like(y4, e3))))
+        y2 = self.smooth2(torch.relu(self.lateral2(fine) + upsample_like(y3, fine)))
         centers, offsets = self.predict(y2).split((1, 2), 1)
         return centers.squeeze(1), offsets if self.scaled else offsets * _OFFSET_SCALE
 

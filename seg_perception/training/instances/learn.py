@@ -98,7 +98,7 @@ class InstanceTrainer:
         if self.device.type != "cpu":
             return None
         example = torch.zeros(self.config.schedule.batch, 3, *self.config.network.size_hw)
-        return open_session(traced(_Maps(self.network.backbone), example, "image", ("e2", "e3", "e4", "pooled")), 1)
+        return open_session(traced(_Maps(self.network.backbone), example, "image", ("fine", "e3", "e4", "pooled")), 1)
 
     @property
     def steps_per_epoch(self) -> float:

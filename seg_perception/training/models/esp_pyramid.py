@@ -65,16 +65,17 @@ class ESPPyramid(ESPNetv2Encoder):
     @property
     def map_channels(self) -> tuple[int, int, int, int]:
         """Of the first four of `maps`."""
-        return self.channels[1], self.channels[2], self.channels[3], _COARSE
+        return _FINE, self.channels[2], self.channels[3], _COARSE
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The encoder's maps at 1/4, 1/8 and 1/16, what the pyramid pooling makes of it, what classes are told from."""
+        """What the decoder takes of the encoder's map at 1/4, the encoder's maps at 1/8 and 1/16, what the pyramid
+        pooling makes of the last, and what classes are told from."""
         require_multiples(x, self.size_multiple)
         x = x - self.mean if self.scaled else (x - self.mean) / self.std
         _, e2, e3, e4 = self.encode(x)
-        pooled = self.pyramid(self.reduce4(e4))
+        pooled, fine = self.pyramid(self.reduce4(e4)), self.lateral2(e2)
         p3 = self.smooth3(upsample_like(pooled, e3) + self.lateral3(e3))
-        return e2, e3, e4, pooled, self.smooth2(upsample_like(p3, e2) + self.lateral2(e2))
+        return fine, e3, e4, pooled, self.smooth2(upsample_like(p3, e2) + fine)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classify(self.drop(self.maps(x)[-1]))
