@@ -78,6 +78,19 @@ def _axis(used: tuple[int, int], filled: tuple[int, int], model: int, cells: int
     return Axis(scale, low + (0.5 - used[0]) * scale, low, low + filled[1] * per_model, cells)
 
 
+def _edges_px(table: np.ndarray, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """For each edge of a map's cells, 0 … cells, float64: the edge of the first pixel that shows what is beyond it, and
+    where it is exactly; along one axis, pixels' centres at integers.
+
+    Args:
+        table: of the pixels, see `_cells`.
+    """
+    edges, seen = np.arange(axis.cells + 1), np.flatnonzero(table >= 0)
+    start = int(seen[0]) if seen.size else 0
+    exact = np.clip((edges - axis.offset) / axis.scale, start - 0.5, start + len(seen) - 0.5)
+    return start + np.searchsorted(table[seen], edges) - 0.5, exact
+
+
 def _axes(onto: ClassMap) -> tuple[Axis, Axis]:
     return onto.rows, onto.columns
 
@@ -107,6 +120,8 @@ class Fit:
         shrink = max(self.used.width / self.filled.width, self.used.height / self.filled.height)
         self._interpolation = cv2.INTER_AREA if shrink >= _AREA_FROM else cv2.INTER_LINEAR
         self._padded: np.ndarray | None = None
+        self._class_maps: dict[tuple[int, int], ClassMap] = {}
+        self._edges: dict[tuple[int, int], tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {}
         self._tables: dict[tuple[tuple[int, int], tuple[int, int]], tuple[np.ndarray, np.ndarray, bool]] = {}
 
     def to_model(self, image: DecodedImage) -> np.ndarray | None:
@@ -145,11 +160,13 @@ class Fit:
 
     def class_map(self, cells_hw: tuple[int, int]) -> ClassMap:
         """How the camera's pixels, their centres at integers, fall on a map of the model's."""
-        used, filled = self.used, self.filled
-        return ClassMap(
-            rows=_axis((used.y, used.height), (filled.y, filled.height), self.seen_hw[0], cells_hw[0]),
-            columns=_axis((used.x, used.width), (filled.x, filled.width), self.seen_hw[1], cells_hw[1]),
-        )
+        if cells_hw not in self._class_maps:
+            used, filled = self.used, self.filled
+            self._class_maps[cells_hw] = ClassMap(
+                rows=_axis((used.y, used.height), (filled.y, filled.height), self.seen_hw[0], cells_hw[0]),
+                columns=_axis((used.x, used.width), (filled.x, filled.width), self.seen_hw[1], cells_hw[1]),
+            )
+        return self._class_maps[cells_hw]
 
     def without_margins(self, class_ids: np.ndarray) -> np.ndarray:
         """The model's class map with void where all is `pad`'s margin; the very array where there is none."""
@@ -177,17 +194,15 @@ class Fit:
             float64 `[n, 4]`, (x min, y min, x max, y max): edges of pixels, whose centres are at integers. What is
             thinner than a pixel has the width that it has.
         """
-        rows, columns, _ = self._known_table(cells_hw, self.camera_hw)
+        if cells_hw not in self._edges:
+            rows, columns, _ = self._known_table(cells_hw, self.camera_hw)
+            onto = self.class_map(cells_hw)
+            self._edges[cells_hw] = _edges_px(columns, onto.columns), _edges_px(rows, onto.rows)
         out = np.empty((len(boxes), 4))
-        both = _axes(self.class_map(cells_hw))
-        for first, table, axis in ((0, columns, both[1]), (1, rows, both[0])):
-            seen = np.flatnonzero(table >= 0)
-            start = int(seen[0]) if seen.size else 0
+        for first, (pixels, exact) in enumerate(self._edges[cells_hw]):
             edges = boxes[:, first::2]
-            pixels = start + np.searchsorted(table[seen], edges)
-            exact = np.clip((edges - axis.offset) / axis.scale, start - 0.5, start + len(seen) - 0.5)
-            thin = pixels[:, :1] == pixels[:, 1:]
-            out[:, first::2] = np.where(thin, exact, pixels - 0.5)
+            around = pixels.take(edges)
+            out[:, first::2] = np.where(around[:, :1] == around[:, 1:], exact.take(edges), around)
         return out
 
     def scaled_camera(self, camera: CameraInfo | None) -> CameraInfo | None:

@@ -116,12 +116,13 @@ def spread_of(
     d, away = sights.directions, sights.away_m
     inverse = 1 / np.maximum(sights.ranges_m, _LEAST_RANGE_M)
     # How the inverse of the range, which pixels and angles change evenly at any distance, changes with the direction.
-    by_x, by_y = away.T * (sights.reaches * inverse**3)
+    by_x, by_y = away.T * (sights.reaches * inverse * inverse * inverse)
     by_z = inverse / -d[:, 2]
     x, y, z = d.T
     about = np.stack([y * by_z - z * by_y, z * by_x - x * by_z, x * by_y - y * by_x], 1)
     by_pose = about @ (_axes(ground).T * noise.rotation_sigma_rad)
-    by_cell = np.einsum("ki,kij->kj", np.stack([by_x, by_y, by_z], 1) @ ground.pose[:3, :2], sights.slopes)
+    by_xy = (np.stack([by_x, by_y, by_z], 1) @ ground.pose[:3, :2])[:, :, None]
+    by_cell = by_xy[:, 0] * sights.slopes[:, 0] + by_xy[:, 1] * sights.slopes[:, 1]
     variance = (by_cell * by_cell) @ _cell_variances(onto, noise)
     chosen = nearest.take(group)
     variance += variance.take(chosen)

@@ -14,7 +14,7 @@ from seg_perception.geometry.camera import CameraModel
 from seg_perception.geometry.ground import ClassMap, GroundCamera
 from seg_perception.objects import Objects, Obstacles
 from seg_perception.perception.contact_noise import PoseNoise, Sights, covariances_of, per_cell, spread_of
-from seg_perception.perception.outlines import OutlineFinder, Outlines, groups
+from seg_perception.perception.outlines import OutlineFinder, Outlines, begins, groups
 
 __all__ = ["ObstacleFinder", "PoseNoise"]
 
@@ -141,7 +141,7 @@ def _sizes(outlines: Outlines, chosen: Sights, rows: np.ndarray, ground: GroundC
     left, up = (y * ux.take(index) - x * uy.take(index)) * per_m, z * per_m
     if unseen.any():
         left[unseen], up[unseen] = 0.0, -ground.eye_height_m
-    starts, _ = groups(index)
+    starts = begins(index)
     widths = np.maximum.reduceat(left, starts) - np.minimum.reduceat(left, starts)
     heights = np.maximum.reduceat(up, starts) + ground.eye_height_m
     # From the outermost cells' centres to their edges, by the size of a cell where the contact is.

@@ -12,7 +12,7 @@ from seg_perception.geometry.ground import ClassMap, GroundCamera
 from seg_perception.perception.contact_noise import Sights
 from seg_perception.perception.contacts import CellRays
 
-__all__ = ["OutlineFinder", "Outlines", "groups"]
+__all__ = ["OutlineFinder", "Outlines", "begins", "groups"]
 
 _LEAST_DROP = 1e-6
 _LOOK = 3
@@ -51,6 +51,7 @@ class OutlineFinder:
         self._hw = onto.rows.cells, onto.columns.cells
         height, self._width = (count + 2 * _BORDER for count in self._hw)
         self._rays = _bordered_rays(camera, onto)
+        self._changes = _changes(self._rays, self._width)
         self._numbers = np.zeros((height, self._width), np.uint16)
         self._free = np.zeros((height, self._width), np.uint8)
         self._told = np.zeros(self._free.size, bool)
@@ -140,11 +141,7 @@ class OutlineFinder:
 
     def _slopes(self, cells: np.ndarray) -> np.ndarray:
         """float64 `[n, 2, 2]`: how x / z and y / z of the rays change from a cell to the next column, row."""
-        slopes = np.empty((len(cells), 2, 2))
-        for axis, step in ((0, 1), (1, self._width)):
-            rise = self._rays.take(cells + step, axis=0) - self._rays.take(cells - step, axis=0)
-            np.divide(rise[:, :2], 2, out=slopes[:, :, axis])
-        return slopes
+        return self._changes.take(cells, axis=0).astype(np.float64).reshape(-1, 2, 2)
 
     def _kernel_for(self, ground: GroundCamera) -> np.ndarray:
         """uint8, square: where around a cell, any of them, the way down may lead to, up to the longest step."""
@@ -180,6 +177,14 @@ def _bordered_rays(camera: CameraModel, onto: ClassMap) -> np.ndarray:
     return bordered.reshape(-1, 3)
 
 
+def _changes(rays: np.ndarray, width: int) -> np.ndarray:
+    """float32 `[cells with a border, 4]`: of x / z to the next column, row, and of y / z; 0 in the border."""
+    changes = np.zeros((len(rays), 2, 2), np.float32)
+    for axis, step in ((0, 1), (1, width)):
+        np.divide(rays[2 * step :, :2] - rays[: -2 * step, :2], 2, out=changes[step:-step, :, axis])
+    return changes.reshape(-1, 4)
+
+
 def _edges(numbers: np.ndarray) -> np.ndarray:
     """intp `[n]`, places in a map with a border: cells of objects with another's beside them, and one of theirs.
 
@@ -213,7 +218,15 @@ def _ways(rays: np.ndarray, slopes: np.ndarray, down: np.ndarray) -> np.ndarray:
 
 def groups(owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of numbers that rise: where each new one begins, intp `[m]`, and the how manieth each is, intp `[k]`."""
-    begins = np.empty(len(owner), bool)
-    begins[:1] = True
-    np.not_equal(owner[1:], owner[:-1], out=begins[1:])
-    return np.flatnonzero(begins), np.cumsum(begins) - 1
+    starts = begins(owner)
+    which = np.zeros(len(owner), np.intp)
+    which[starts[1:]] = 1
+    return starts, which.cumsum()
+
+
+def begins(owner: np.ndarray) -> np.ndarray:
+    """Where each new one of numbers that rise begins, intp `[m]`."""
+    first = np.empty(len(owner), bool)
+    first[:1] = True
+    np.not_equal(owner[1:], owner[:-1], out=first[1:])
+    return np.flatnonzero(first)
