@@ -96,10 +96,10 @@ def _print_quality(args: argparse.Namespace, config: PipelineConfig | None) -> N
 
 
 def _print_rows(rows: list[tuple[str, str, Any, Any]]) -> None:
-    """PQ of cars, people and the mean of all things, for true things of every least area."""
+    """PQ of cars, people, the mean of the classes of things, and of all things together, by their least area."""
     from seg_perception.labels import CITYSCAPES
 
-    named = (*_CLASSES, "things")
+    named = (*_CLASSES, "mean of classes", "all things")
     least = next(iter(rows))[2]
     columns = [f"{name}, {px:g} px" for px in least for name in named]
     print("| PQ of | heads | " + " | ".join(columns) + " |\n|---|---|" + "---|" * len(columns))
@@ -110,7 +110,7 @@ def _print_rows(rows: list[tuple[str, str, Any, Any]]) -> None:
             ids = [CITYSCAPES.id_of(name) for name in _CLASSES]
         else:
             ids = [next(i for i, covered in enumerate(dataset.covers) if name in covered) for name in _CLASSES]
-        values = [v for q in qualities.values() for v in (*q.pq()[ids], q.mean_pq(q.is_thing))]
+        values = [v for q in qualities.values() for v in (*q.pq()[ids], q.mean_pq(q.is_thing), q.pooled_pq(q.is_thing))]
         print(f"| {frames} | {heads} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
 
 

@@ -79,7 +79,7 @@ class InstanceJudge:
         rules: ThingRules,
         class_of: np.ndarray,
         is_thing: np.ndarray,
-        least_px: Sequence[float] = (40.0, 400.0),
+        least_px: Sequence[float] = (40.0, 400.0, 1600.0),
     ) -> None:
         self._backend, self._rules, self._class_of = backend, rules, class_of
         assert backend.input_hw is not None

@@ -104,6 +104,13 @@ class PanopticQuality:
         values = values[~np.isnan(values)]
         return float(values.mean()) if len(values) else float("nan")
 
+    def pooled_pq(self, classes: np.ndarray) -> float:
+        """PQ of all segments of these classes together, in which each counts alike; NaN if none occurs."""
+        share = self._share(
+            self.iou_sums[classes].sum(), (self.matched + 0.5 * (self.spurious + self.missed))[classes].sum()
+        )
+        return float(share)
+
     def _segments(self, class_ids: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Numbers of the segments, void first; their areas; and which of them each pixel, in a row, belongs to."""
         ids = class_ids.ravel().astype(np.int64)

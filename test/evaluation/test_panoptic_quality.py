@@ -48,6 +48,11 @@ def test_known_numbers() -> None:
     assert quality.sq()[1] == pytest.approx(0.6)
     assert quality.rq()[1] == pytest.approx(1 / 2)
     assert quality.pq()[1] == pytest.approx(0.3)
+    ids[0:4, 20:30], numbers[0:4, 20:30] = 2, 5
+    found[0:4, 20:30], found_numbers[0:4, 20:30] = 2, 3
+    quality = measure((ids, numbers), (found, found_numbers))  # one more, which is perfect: 1.6 / (2 + 1/2 + 1/2)
+    assert quality.pooled_pq(THINGS) == pytest.approx(1.6 / 3) and quality.mean_pq(THINGS) == pytest.approx(0.65)
+    assert np.isnan(measure(picture(), picture()).pooled_pq(THINGS))
 
 
 def test_half_is_no_match() -> None:

@@ -94,7 +94,7 @@ def test_heads_with_noise_are_better_than_none(busy: bool) -> None:
         with_noise, without = quality(busy, smallest_px, noisy), quality(busy, smallest_px, semantic)
         car = CITYSCAPES.id_of("car")
         assert with_noise.pq()[car] > without.pq()[car] + 0.1
-        assert summed(with_noise) > summed(without) + 0.05
+        assert with_noise.pooled_pq(THINGS) > without.pooled_pq(THINGS) + 0.05
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["quiet", "busy"])
@@ -106,9 +106,3 @@ def test_splitting_is_better_than_connected_regions(busy: bool) -> None:
     for name in ("rider", "truck", "bus"):
         class_id = CITYSCAPES.id_of(name)
         assert split.pq()[class_id] >= regions.pq()[class_id] - 0.01
-
-
-def summed(found: PanopticQuality) -> float:
-    """PQ of all things as if they were one class."""
-    half = 0.5 * (found.missed + found.spurious)
-    return float(found.iou_sums[THINGS].sum() / (found.matched + half)[THINGS].sum())
