@@ -214,6 +214,14 @@ class PipelineConfig:
             )
         if self.backend in BACKENDS_RESERVED:
             raise BackendNotBuiltError(f"backend: {self.backend} is not built yet; use one of {', '.join(BACKENDS)}")
+        numbers_by_class("object_min_areas", self.object_min_areas, math.inf)
+        numbers_by_class("object_min_scores", self.object_min_scores, 1.0)
+        if not self.model:
+            raise ConfigError("model: expected a model's name or a path, got an empty string")
+        self._check_grid()
+        self._check_frames()
+
+    def _check_grid(self) -> None:
         for name, extent in (("grid_x_m", self.grid_x_m), ("grid_y_m", self.grid_y_m)):
             if len(extent) != 2 or not extent[0] < extent[1]:
                 raise ConfigError(f"{name}: expected [low, high], low below high, got {list(extent)}")
@@ -223,8 +231,14 @@ class PipelineConfig:
                     f"{name}: {list(extent)} is no whole number of cells of {self.grid_resolution_m:g} m "
                     "(grid_resolution_m); change one of them"
                 )
-        numbers_by_class("object_min_areas", self.object_min_areas, math.inf)
-        numbers_by_class("object_min_scores", self.object_min_scores, 1.0)
+        cells = math.prod((high - low) / self.grid_resolution_m for low, high in (self.grid_x_m, self.grid_y_m))
+        if cells > _MOST_CELLS:
+            raise ConfigError(
+                f"grid_resolution_m: {cells:.3g} cells in the grid, expected at most {_MOST_CELLS:.3g}; choose larger "
+                "cells or a smaller extent"
+            )
+
+    def _check_frames(self) -> None:
         object.__setattr__(self, "ground_frame", self.ground_frame.lstrip("/"))
         object.__setattr__(self, "odom_frame", self.odom_frame.lstrip("/"))
         if len(self.odom_frame) > _LONGEST_FRAME or self.odom_frame == self.ground_frame:
@@ -239,14 +253,6 @@ class PipelineConfig:
                     f"cameras: {camera.name!r} would have the footprint frame {footprint_frame(camera.name)}, which is "
                     "the vehicle's own; choose another name"
                 )
-        cells = math.prod((high - low) / self.grid_resolution_m for low, high in (self.grid_x_m, self.grid_y_m))
-        if cells > _MOST_CELLS:
-            raise ConfigError(
-                f"grid_resolution_m: {cells:.3g} cells in the grid, expected at most {_MOST_CELLS:.3g}; choose larger "
-                "cells or a smaller extent"
-            )
-        if not self.model:
-            raise ConfigError("model: expected a model's name or a path, got an empty string")
 
     @classmethod
     def parameters(cls, cameras: tuple[str, ...] = ("camera",)) -> tuple[ParameterSpec, ...]:
