@@ -18,6 +18,7 @@ from seg_perception.parameters import numbers_by_class
 from seg_perception.perception.obstacles import ObstacleFinder, PoseNoise
 from seg_perception.perception.panoptic import VOID_PANOPTIC, PanopticSpec, find_objects, panoptic_map, spec_for
 from seg_perception.perception.roles import IS_GROUND
+from seg_perception.perception.silhouettes import Silhouettes
 from seg_perception.perception.tracking import Tracker, TrackerSpec, confusable_classes
 from seg_perception.types import Frame, Heads
 
@@ -131,7 +132,8 @@ class Encounters:
         Args:
             odom_from_ground: float64 `[4, 4]`; None: nobody says.
         """
-        boxes_px = fit.boxes_px(objects.boxes, (objects.instance_map.shape[0], objects.instance_map.shape[1]))
+        cells_hw = objects.instance_map.shape[0], objects.instance_map.shape[1]
+        boxes_px, onto = fit.boxes_px(objects.boxes, cells_hw), fit.class_map(cells_hw)
         over_ground = self._over_ground(frame.stamp_ns, odom_from_ground is not None)
         turn, shift = _planar(odom_from_ground)
         positions, covariances = np.full((len(objects), 2), np.nan), np.full((len(objects), 2, 2), np.nan)
@@ -143,7 +145,7 @@ class Encounters:
         resets = self._tracker.resets
         tracked = self._tracker.update(
             frame.stamp_ns, boxes_px, objects.class_ids, objects.scores, positions, covariances,
-            config.odom_frame if over_ground else config.ground_frame,
+            config.odom_frame if over_ground else config.ground_frame, Silhouettes.of(objects.instance_map, onto),
         )  # fmt: skip
         jumped = self._tracker.resets > resets
         objects = replace(objects, track_ids=tracked.ids, boxes_px=boxes_px, clock_jumped=jumped)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from seg_perception.perception.association import class_table
+from seg_perception.perception.silhouettes import Silhouettes
 from seg_perception.perception.tracker_spec import TrackerSpec, confusable_classes
 from seg_perception.perception.tracks import Things, Tracks
 
@@ -71,6 +72,7 @@ class Tracker:
         positions_m: np.ndarray,
         covariances_m2: np.ndarray,
         reference: str,
+        shapes: Silhouettes | None = None,
     ) -> Tracked:
         """Which tracks the objects of the next frame are.
 
@@ -85,15 +87,18 @@ class Tracker:
             positions_m: float64 `[n, 2]` in the reference frame; NaN where unknown.
             covariances_m2: float64 `[n, 2, 2]`, of the positions; one that is none makes its position unknown.
             reference: name of the frame of the positions. When it changes, all that is known in metres is forgotten.
+            shapes: of the objects, in the boxes' order; None: boxes and places must do.
 
         Raises:
             ValueError: shapes do not agree.
         """
         n = len(boxes_px)
         _check_shapes(n, boxes_px, class_ids, scores, positions_m, covariances_m2)
+        if shapes is not None and len(shapes.areas) > n + 1:
+            raise ValueError(f"shapes are of at least {len(shapes.areas) - 1} objects, boxes_px of {n}")
         passed_s = self._advance(int(stamp_ns), reference)
         tracks = self._tracks
-        things = Things.of(boxes_px, class_ids, scores, positions_m, covariances_m2, self.spec)
+        things = Things.of(boxes_px, class_ids, scores, positions_m, covariances_m2, self.spec, shapes)
         rows, columns = tracks.match(things, passed_s)
         if passed_s > 0:
             tracks.learn(rows, columns, things)
@@ -104,6 +109,8 @@ class Tracker:
             rows = np.concatenate([rows, np.arange(len(tracks), len(tracks) + len(born))])
             columns = np.concatenate([columns, born])
             tracks.begin(self._new_ids(len(born)), born, things)
+        if passed_s > 0 or tracks.shapes is None:
+            tracks.see_shapes(rows, columns, things)
         ids, velocities = np.zeros(n, np.int64), np.full((n, 2), np.nan)
         where = things.rows[columns]
         ids[where], velocities[where] = tracks.ids[rows], tracks.velocities(rows)

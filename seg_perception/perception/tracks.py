@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seg_perception.perception.association import associate, box_costs, place_costs, track_costs
+from seg_perception.perception.association import associate, box_costs, place_costs, shape_costs, track_costs
 from seg_perception.perception.kalman import LineFilters, PlaneFilters
 from seg_perception.perception.motion_around import expansions, velocities_around
+from seg_perception.perception.silhouettes import Silhouettes, overlaps, shifts_px
 from seg_perception.perception.tracker_spec import TrackerSpec
 
 __all__ = ["Things", "Tracks"]
@@ -17,7 +18,11 @@ _LARGEST_PX, _LARGEST_M2 = 1e6, 1e8
 _LEAST_SCALE_PX = 2.0
 _STEADINESS = np.array([[1.0], [0.5], [1.0], [1.0]])
 """Of the edges left, top, right, bottom: arms and legs swing, heads do not."""
+_KNOWN_HITS = 2
+"""Seen so often, a track's own motion is known, if not well."""
 _MATURE_HITS = 3
+_HIDDEN_FEET_SPREAD = 3.0
+"""So much less sure is the motion of what has no place, among what has one: it is nearer than its box says."""
 _LEAST_COMMON = 3
 _LEAST_TO_GUESS, _MOST_TO_GUESS = 4, 100
 
@@ -34,6 +39,7 @@ class Things:
         place_of: intp `[n]`, the row of `places` of each, or −1.
         places: float64 `[k, 2]`.
         noise: float64 `[k, 2, 2]`.
+        shapes: of all objects of the frame; None: they are not known.
     """
 
     rows: np.ndarray
@@ -43,6 +49,7 @@ class Things:
     place_of: np.ndarray
     places: np.ndarray
     noise: np.ndarray
+    shapes: Silhouettes | None
 
     @classmethod
     def of(
@@ -53,6 +60,7 @@ class Things:
         positions: np.ndarray,
         covariances: np.ndarray,
         spec: TrackerSpec,
+        shapes: Silhouettes | None = None,
     ) -> Things:
         """The objects with sound boxes, the surest `spec.most` of them; arguments as in `Tracker.update`."""
         with np.errstate(invalid="ignore", over="ignore"):
@@ -72,7 +80,7 @@ class Things:
         noise[:, (0, 1), (0, 1)] += spec.place_m**2
         classes = np.clip(class_ids[rows], 0, 255).astype(np.intp)
         sides = np.ascontiguousarray(boxes[rows].T, np.float64)
-        return cls(rows, sides, classes, placed, place_of, positions[rows[placed]], noise)
+        return cls(rows, sides, classes, placed, place_of, positions[rows[placed]], noise, shapes)
 
 
 class Tracks:
@@ -85,6 +93,8 @@ class Tracks:
         hits: int64 `[t]`, how often it was seen.
         edges: of the boxes: left, top, right, bottom; pixels.
         plane: of the places; metres.
+        shapes: of all that was seen in the last frame that taught something; None: they are not known.
+        shape_of: intp `[t]`, which number of these each track had; 0 for none.
     """
 
     def __init__(self, spec: TrackerSpec, class_costs: np.ndarray) -> None:
@@ -92,6 +102,8 @@ class Tracks:
         self.ids, self.classes = np.empty(0, np.int64), np.empty(0, np.intp)
         self.unseen_s, self.hits = np.empty(0), np.empty(0, np.int64)
         self.edges, self.plane = LineFilters(4), PlaneFilters()
+        self.shapes: Silhouettes | None = None
+        self.shape_of = np.empty(0, np.intp)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -139,6 +151,8 @@ class Tracks:
         n, boxes = len(columns), things.boxes[:, columns]
         scale = _scale(boxes)
         velocities, spread = self._velocities_around(boxes, scale)
+        if len(things.placed):
+            spread = np.where(things.place_of[columns] < 0, _HIDDEN_FEET_SPREAD * spread, spread)
         speed_std = self.spec.edge_speed_sizes * scale * spread
         self.edges.start(boxes, velocities, self._std(scale), speed_std)
         self.plane.start(n)
@@ -146,8 +160,15 @@ class Tracks:
         self.classes = np.concatenate([self.classes, things.classes[columns]])
         self.unseen_s = np.concatenate([self.unseen_s, np.zeros(n)])
         self.hits = np.concatenate([self.hits, np.ones(n, np.int64)])
+        self.shape_of = np.concatenate([self.shape_of, np.zeros(n, np.intp)])
         place = things.place_of[columns]
         self._seat(np.arange(len(self) - n, len(self))[place >= 0], place[place >= 0], things)
+
+    def see_shapes(self, rows: np.ndarray, columns: np.ndarray, things: Things) -> None:
+        """The tracks `rows`, all that were seen or began in this frame, look like the things `columns`."""
+        self.shapes = things.shapes
+        self.shape_of[:] = 0
+        self.shape_of[rows] = things.rows[columns] + 1
 
     def velocities(self, rows: np.ndarray) -> np.ndarray:
         """float64 `[m, 2]`, of these tracks over the ground; NaN where it is not known well."""
@@ -156,7 +177,7 @@ class Tracks:
 
     def _keep(self, which: np.ndarray) -> None:
         self.ids, self.classes = self.ids[which], self.classes[which]
-        self.unseen_s, self.hits = self.unseen_s[which], self.hits[which]
+        self.unseen_s, self.hits, self.shape_of = self.unseen_s[which], self.hits[which], self.shape_of[which]
         self.edges.keep(which)
         self.plane.keep(which)
 
@@ -179,7 +200,19 @@ class Tracks:
         if len(tracks) and len(things.placed):
             places = place_costs(self.plane, tracks, things.places, things.noise)
             costs[tracks[:, None], things.placed] += places
+        self._add_shapes(costs, things, passed_s)
         return costs
+
+    def _add_shapes(self, costs: np.ndarray, things: Things, passed_s: float) -> None:
+        """Shapes of the frame before, of what moves in a known way."""
+        before, now = self.shapes, things.shapes
+        if before is None or now is None or not before.fits(now):
+            return
+        rows = np.flatnonzero((self.shape_of > 0) & (self.hits >= _KNOWN_HITS))
+        if len(rows):
+            moves = passed_s * self.edges.velocities[:, rows]
+            shifts = shifts_px(self.edges.places[:, rows] - moves, moves, now.borders_px)
+            costs[rows] += shape_costs(overlaps(before, now, self.shape_of[rows], shifts, things.rows))
 
     def _seat(self, rows: np.ndarray, index: np.ndarray, things: Things) -> None:
         """The first places of the tracks `rows`: most things stand, so that a new one moves as most do."""
@@ -190,8 +223,8 @@ class Tracks:
         self.plane.seat(rows, things.places[index], things.noise[index], common, self.spec.speed_mps)
 
     def _velocities_around(self, boxes: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mature = self.hits >= _MATURE_HITS
-        others, moves = self.edges.places[:, mature], self.edges.velocities[:, mature]
+        known = self.hits >= _KNOWN_HITS
+        others, moves = self.edges.places[:, known], self.edges.velocities[:, known]
         return velocities_around(boxes, scale, others, _scale(others), moves)
 
     def _guess(self, things: Things, passed_s: float, first: np.ndarray) -> None:
