@@ -145,7 +145,7 @@ class Encounters:
         resets = self._tracker.resets
         tracked = self._tracker.update(
             frame.stamp_ns, boxes_px, objects.class_ids, objects.scores, positions, covariances,
-            config.odom_frame if over_ground else config.ground_frame, Silhouettes.of(objects.instance_map, onto),
+            config.odom_frame if over_ground else config.ground_frame, Silhouettes(objects.instance_map, onto),
         )  # fmt: skip
         jumped = self._tracker.resets > resets
         objects = replace(objects, track_ids=tracked.ids, boxes_px=boxes_px, clock_jumped=jumped)

@@ -13,7 +13,7 @@ import numpy as np
 
 from seg_perception.perception.kalman import LineFilters, PlaneFilters
 
-__all__ = ["associate", "box_costs", "class_table", "place_costs", "shape_costs", "track_costs"]
+__all__ = ["associate", "box_costs", "class_table", "contested", "place_costs", "shape_costs", "track_costs"]
 
 _NEW_EDGE_SIZES = 8.0
 """A new thing's edge is anywhere in a range of so many sizes of the track."""
@@ -109,6 +109,21 @@ def shape_costs(ious: np.ndarray) -> np.ndarray:
     """The same for shapes, by their intersection over union with the expected ones, of any shape; never above 0."""
     costs: np.ndarray = np.minimum(ious, _SAME_SHAPE) * (-_SHAPE_GAIN / _SAME_SHAPE)
     return costs
+
+
+def contested(costs: np.ndarray) -> np.ndarray:
+    """Tracks of which their shapes may decide what they are, bool `[t]`.
+
+    Args:
+        costs: float64 `[t, n]`, without shapes.
+    """
+    undecided = np.zeros(len(costs), bool)
+    for axis in (0, 1):
+        least = costs.min(axis=axis, initial=_NEVER, keepdims=True)
+        close = costs < np.minimum(least, 0.0) + _SHAPE_GAIN
+        close &= (np.count_nonzero(close, axis=axis, keepdims=True) > 1) | (least >= 0)
+        undecided |= close.any(axis=1)
+    return undecided
 
 
 def class_table(groups: Sequence[Sequence[int]]) -> np.ndarray:

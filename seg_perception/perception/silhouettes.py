@@ -8,66 +8,88 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from seg_perception.geometry.ground import Axis, ClassMap
+from seg_perception.geometry.ground import ClassMap
 
 __all__ = ["Silhouettes", "overlaps", "shifts_px"]
 
-_MOST_CELLS = 80_000
+_MOST_CELLS, _MOST_COUNTED = 80_000, 5_000
+_REACH_PART = 8
+"""Of the picture's width and height, so much is as far as a thing may come from frame to frame."""
 _AT_BORDER_PX = 1.0
 
 
 @dataclass(frozen=True)
 class Silhouettes:
-    """Which cells of a grid over the camera's image the objects of one frame cover.
+    """The objects of one frame on a map; nothing is done with them before they are asked for.
 
     Attributes:
-        grid: uint16 `[h, w]`: row of the object in its frame + 1, 0 where none is.
-        step_px: (x, y), from cell to cell, camera pixels, above 0.
-        borders_px: (x min, y min, x max, y max), of the part of the camera's image that is seen, edges of pixels.
-        cells: intp `[k]`, where in the flat grid objects are.
-        numbers: intp `[k]`, the grid's values there.
-        columns: intp `[k]`, in which columns of the grid they are.
-        areas: intp `[m + 1]`, cells of each number up to the highest one that occurs, m.
+        instance_map: uint16 `[h, w]`, row of the object in its frame + 1, 0 where none is. It must not change.
+        onto: how the camera's pixels fall on this map.
     """
 
-    grid: np.ndarray
-    step_px: tuple[float, float]
-    borders_px: tuple[float, float, float, float]
-    cells: np.ndarray
-    numbers: np.ndarray
-    columns: np.ndarray
-    areas: np.ndarray
-
-    @classmethod
-    def of(cls, instance_map: np.ndarray, onto: ClassMap) -> Silhouettes:
-        """Of the objects on a map; one of very many cells is thinned out.
-
-        Args:
-            instance_map: uint16 `[h, w]`, numbers from 1 on in the objects' order; 0 for none.
-            onto: how the camera's pixels fall on this map.
-        """
-        every = max(1, math.ceil(math.sqrt(instance_map.size / _MOST_CELLS)))
-        grid = np.ascontiguousarray(instance_map[every // 2 :: every, every // 2 :: every])
-        cells = np.flatnonzero(grid)
-        numbers = grid.ravel().take(cells).astype(np.intp)
-        x, y = onto.columns, onto.rows
-        low, high = zip(_ends_px(x), _ends_px(y))
-        return cls(
-            grid, (every / x.scale, every / y.scale), (*low, *high),
-            cells, numbers, cells % max(1, grid.shape[1]), np.bincount(numbers, minlength=1),
-        )  # fmt: skip
+    instance_map: np.ndarray
+    onto: ClassMap
 
     def fits(self, other: Silhouettes) -> bool:
         """The cells are the same places of the image."""
-        grids_agree = self.grid.shape == other.grid.shape
-        return grids_agree and self.step_px == other.step_px and self.borders_px == other.borders_px
+        return self.instance_map.shape == other.instance_map.shape and self.onto == other.onto
+
+    @property
+    def borders_px(self) -> tuple[float, float, float, float]:
+        """(x min, y min, x max, y max), of the part of the camera's image that is seen: edges of pixels."""
+        x, y = self.onto.columns, self.onto.rows
+        return (
+            (x.low - x.offset) / x.scale, (y.low - y.offset) / y.scale,
+            (x.high - x.offset) / x.scale, (y.high - y.offset) / y.scale,
+        )  # fmt: skip
+
+    @cached_property
+    def counted(self) -> _Counted:
+        """For `overlaps`."""
+        every = max(1, math.ceil(math.sqrt(self.instance_map.size / _MOST_CELLS)))
+        thin = np.ascontiguousarray(self.instance_map[every // 2 :: every, every // 2 :: every])
+        (height, width), outside = thin.shape, int(thin.max(initial=0)) + 1
+        x_reach, y_reach = width // _REACH_PART + 1, height // _REACH_PART + 1
+        # What leaves a row on the right gets into its margin, and on the left into that of the row before.
+        grid = np.full((height + 2 * y_reach + 2, width + x_reach), outside, np.int32)
+        grid[y_reach + 1 : y_reach + 1 + height, :width] = thin
+        cells = np.flatnonzero(thin.ravel() != 0)
+        some = cells[:: max(1, math.ceil(len(cells) / _MOST_COUNTED))]
+        share = len(some) / max(1, len(cells))
+        numbers = thin.ravel().take(some).astype(np.intp)
+        areas = np.bincount(numbers, minlength=outside) / max(share, 1e-9)
+        some = some + some // max(1, width) * x_reach + (y_reach + 1) * grid.shape[1]
+        step_px = every / self.onto.columns.scale, every / self.onto.rows.scale
+        return _Counted(grid, outside, (x_reach, y_reach), step_px, areas, some, numbers, share)
 
 
-def _ends_px(axis: Axis) -> tuple[float, float]:
-    return (axis.low - axis.offset) / axis.scale, (axis.high - axis.offset) / axis.scale
+@dataclass(frozen=True)
+class _Counted:
+    """A grid with a margin into which things are shifted that leave the picture, and some of the objects' cells.
+
+    Attributes:
+        grid: int32 `[h, w]`: number of the object, 0 where none is, `outside` in the margin.
+        outside: more than any number of an object.
+        reach: (x, y), the largest shift, cells.
+        step_px: (x, y), from cell to cell, camera pixels, above 0.
+        areas: float64 `[outside]`, cells of each number, from those that are counted.
+        cells: intp `[k]`, where in the flat grid the counted cells are.
+        numbers: intp `[k]`, the grid's values there.
+        share: of the cells of objects, how many these are.
+    """
+
+    grid: np.ndarray
+    outside: int
+    reach: tuple[int, int]
+    step_px: tuple[float, float]
+    areas: np.ndarray
+    cells: np.ndarray
+    numbers: np.ndarray
+    share: float
 
 
 def shifts_px(
@@ -93,35 +115,30 @@ def overlaps(
 ) -> np.ndarray:
     """Intersection over union of each shape of the frame before, shifted, with each of this one, float64 `[t, n]`.
 
-    What is shifted out of the picture counts for nothing.
+    What is shifted out of the picture counts for nothing, and so does what is shifted very far.
 
     Args:
-        of: intp `[t]`, which number each had in the frame before, at most once each; 0 for none.
+        before, now: that fit each other.
+        of: intp `[t]`, which number each had in the frame before, at least 1, no two the same.
         shifts: float64 `[t]`, along x and along y, camera pixels.
         rows: intp `[n]`, which objects of this frame.
     """
-    (height, width), count, n = now.grid.shape, len(before.areas), len(rows)
-    across, along = (
-        np.rint(np.clip(shift / step, -size, size)).astype(np.intp)
-        for shift, step, size in zip(shifts, now.step_px, (width, height))
-    )
-    by_number = np.zeros((2, count), np.intp)
-    by_number[:, of] = across, along * width + across
-    by_number[0, 0] = width  # out of the picture
-    column_of = np.zeros(max(len(now.areas), int(rows.max(initial=-1)) + 2), np.intp)
-    column_of[rows + 1] = np.arange(1, n + 1)
-    columns = before.columns + by_number[0].take(before.numbers)
-    cells = before.cells + by_number[1].take(before.numbers)
-    # Unsigned, what is below 0 is above all.
-    inside = columns.view(np.uintp) < width
-    inside &= cells.view(np.uintp) < height * width
-    owners = before.numbers[inside]
-    hit = column_of.take(now.grid.ravel().take(cells[inside]))
-    own = np.bincount(owners, minlength=count)
-    other = np.zeros(n + 1, np.intp)
-    np.add.at(other, column_of[: len(now.areas)], now.areas)
-    shared = np.bincount(owners * (n + 1) + hit, minlength=count * (n + 1)).reshape(count, n + 1)
-    shared = shared[of, 1:]
-    whole = own[of][:, None] + other[1:] - shared
-    result: np.ndarray = shared / np.maximum(whole, 1)
-    return result
+    old, new = before.counted, now.counted
+    ious, known, seen = np.zeros((len(of), len(rows))), np.flatnonzero(of < old.outside), rows + 1 < new.outside
+    shift, numbers = np.zeros(old.outside, np.intp), of[known]
+    far = np.zeros(len(known), bool)
+    for along, step, reach, cells in zip(shifts, new.step_px, new.reach, (1, new.grid.shape[1])):
+        steps = np.rint(along[known] / step)
+        far |= np.abs(steps) > reach
+        shift[numbers] += np.clip(steps, -reach, reach).astype(np.intp) * cells
+    at = shift.take(old.numbers)
+    at += old.cells
+    pairs = old.numbers * (new.outside + 1)
+    pairs += new.grid.ravel().take(at)
+    counts = np.bincount(pairs, minlength=old.outside * (new.outside + 1)).reshape(old.outside, -1)
+    shared = counts[numbers] / max(old.share, 1e-9)
+    both = shared[:, rows[seen] + 1]
+    whole = np.add.outer(old.areas[numbers] - shared[:, -1], new.areas[rows[seen] + 1]) - both
+    both[far] = 0.0
+    ious[np.ix_(known, seen)] = both / np.maximum(whole, 1.0)
+    return ious

@@ -94,8 +94,6 @@ class Tracker:
         """
         n = len(boxes_px)
         _check_shapes(n, boxes_px, class_ids, scores, positions_m, covariances_m2)
-        if shapes is not None and len(shapes.areas) > n + 1:
-            raise ValueError(f"shapes are of at least {len(shapes.areas) - 1} objects, boxes_px of {n}")
         passed_s = self._advance(int(stamp_ns), reference)
         tracks = self._tracks
         things = Things.of(boxes_px, class_ids, scores, positions_m, covariances_m2, self.spec, shapes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seg_perception.perception.association import associate, box_costs, place_costs, shape_costs, track_costs
+from seg_perception.perception.association import associate, box_costs, contested, place_costs, shape_costs, track_costs
 from seg_perception.perception.kalman import LineFilters, PlaneFilters
 from seg_perception.perception.motion_around import expansions, velocities_around
 from seg_perception.perception.silhouettes import Silhouettes, overlaps, shifts_px
@@ -21,7 +21,7 @@ _STEADINESS = np.array([[1.0], [0.5], [1.0], [1.0]])
 _KNOWN_HITS = 2
 """Seen so often, a track's own motion is known, if not well."""
 _MATURE_HITS = 3
-_HIDDEN_FEET_SPREAD = 3.0
+_HIDDEN_FEET_SPREAD = 5.0
 """So much less sure is the motion of what has no place, among what has one: it is nearer than its box says."""
 _LEAST_COMMON = 3
 _LEAST_TO_GUESS, _MOST_TO_GUESS = 4, 100
@@ -204,11 +204,11 @@ class Tracks:
         return costs
 
     def _add_shapes(self, costs: np.ndarray, things: Things, passed_s: float) -> None:
-        """Shapes of the frame before, of what moves in a known way."""
+        """Shapes of the frame before, of what moves in a known way; where all is clear, nobody looks at them."""
         before, now = self.shapes, things.shapes
         if before is None or now is None or not before.fits(now):
             return
-        rows = np.flatnonzero((self.shape_of > 0) & (self.hits >= _KNOWN_HITS))
+        rows = np.flatnonzero((self.shape_of > 0) & (self.hits >= _KNOWN_HITS) & contested(costs))
         if len(rows):
             moves = passed_s * self.edges.velocities[:, rows]
             shifts = shifts_px(self.edges.places[:, rows] - moves, moves, now.borders_px)
