@@ -16,7 +16,7 @@ from seg_perception.geometry.ground import ClassMap
 
 __all__ = ["Silhouettes", "overlaps", "shifts_px"]
 
-_MOST_CELLS, _MOST_COUNTED = 80_000, 5_000
+_MOST_CELLS, _MOST_COUNTED = 80_000, 10_000
 _REACH_PART = 8
 """Of the picture's width and height, so much is as far as a thing may come from frame to frame."""
 _AT_BORDER_PX = 1.0
