@@ -21,8 +21,12 @@ _STEADINESS = np.array([[1.0], [0.5], [1.0], [1.0]])
 _KNOWN_HITS = 2
 """Seen so often, a track's own motion is known, if not well."""
 _MATURE_HITS = 3
-_HIDDEN_FEET_SPREAD = 5.0
-"""So much less sure is the motion of what has no place, among what has one: it is nearer than its box says."""
+_HIDDEN_FEET_SPREAD, _STANDING_SPREAD = 3.0, 0.7
+"""How sure the motion of a new thing is: what has no place, among what has one, is nearer than its box says; what has
+one and may be taken to stand moves as the ground does, or walks."""
+_HEIGHT_M, _TALL = 1.7, 1.3
+_WALK_MPS, _DRIVE_MPS = 4.0, 25.0
+"""Nothing is seen to go faster over ground: what is taller than wide, and what is not; both about `_HEIGHT_M` high."""
 _LEAST_COMMON = 3
 _LEAST_TO_GUESS, _MOST_TO_GUESS = 4, 100
 
@@ -40,6 +44,7 @@ class Things:
         places: float64 `[k, 2]`.
         noise: float64 `[k, 2, 2]`.
         shapes: of all objects of the frame; None: they are not known.
+        drifts: float64 `[2, n]`, how they would move in the image if they stood still; NaN where unknown.
     """
 
     rows: np.ndarray
@@ -50,6 +55,7 @@ class Things:
     places: np.ndarray
     noise: np.ndarray
     shapes: Silhouettes | None
+    drifts: np.ndarray
 
     @classmethod
     def of(
@@ -60,7 +66,8 @@ class Things:
         positions: np.ndarray,
         covariances: np.ndarray,
         spec: TrackerSpec,
-        shapes: Silhouettes | None = None,
+        shapes: Silhouettes | None,
+        drift_px: np.ndarray,
     ) -> Things:
         """The objects with sound boxes, the surest `spec.most` of them; arguments as in `Tracker.update`."""
         with np.errstate(invalid="ignore", over="ignore"):
@@ -69,6 +76,7 @@ class Things:
             xx, xy, yy = covariances[:, 0, 0], covariances[:, 0, 1], covariances[:, 1, 1]
             known = (xx >= 0) & (yy >= 0) & (xx * yy * (1 + 1e-9) >= xy * xy) & (xx + yy < _LARGEST_M2)
             known &= np.abs(positions).max(axis=1, initial=0.0) < _LARGEST_M2
+            told = np.abs(drift_px).max(axis=1, initial=0.0) < _LARGEST_PX
         rows = np.flatnonzero(sound)
         if len(rows) > spec.most:
             rows = np.sort(rows[np.argsort(-scores[rows], kind="stable")[: spec.most]])
@@ -79,8 +87,9 @@ class Things:
         noise[:, 1, 0] = noise[:, 0, 1]
         noise[:, (0, 1), (0, 1)] += spec.place_m**2
         classes = np.clip(class_ids[rows], 0, 255).astype(np.intp)
+        drifts = np.where(told[rows], drift_px[rows].T, np.nan)
         sides = np.ascontiguousarray(boxes[rows].T, np.float64)
-        return cls(rows, sides, classes, placed, place_of, positions[rows[placed]], noise, shapes)
+        return cls(rows, sides, classes, placed, place_of, positions[rows[placed]], noise, shapes, drifts)
 
 
 class Tracks:
@@ -146,6 +155,19 @@ class Tracks:
         self.plane.update(again, things.places[index], things.noise[index], spec.wander_mps, spec.jump_std)
         self._seat(rows[~old], place[~old], things)
 
+    def slow_down(self, rows: np.ndarray, columns: np.ndarray, things: Things) -> None:
+        """No track of these is faster than things are; one that is was taken for its neighbour, frame after frame.
+
+        In a row of people that moves by their distance from each other, the wrong one is where it would be expected.
+        """
+        boxes, drifts = things.boxes[:, columns], things.drifts[:, columns]
+        width, height = boxes[2:] - boxes[:2]
+        most = np.where(height > _TALL * width, _WALK_MPS, _DRIVE_MPS) * height / _HEIGHT_M
+        velocities = self.edges.velocities[:, rows]
+        off = np.abs(0.5 * (velocities[:2] + velocities[2:]) - drifts).max(axis=0)
+        wrong = np.flatnonzero(off > most)
+        self._stand(rows[wrong], columns[wrong], things)
+
     def begin(self, ids: np.ndarray, columns: np.ndarray, things: Things) -> None:
         """New tracks for the things `columns`."""
         n, boxes = len(columns), things.boxes[:, columns]
@@ -162,7 +184,10 @@ class Tracks:
         self.hits = np.concatenate([self.hits, np.ones(n, np.int64)])
         self.shape_of = np.concatenate([self.shape_of, np.zeros(n, np.intp)])
         place = things.place_of[columns]
-        self._seat(np.arange(len(self) - n, len(self))[place >= 0], place[place >= 0], things)
+        rows = np.arange(len(self) - n, len(self))
+        self._seat(rows[place >= 0], place[place >= 0], things)
+        told = np.isfinite(things.drifts[0, columns])
+        self._stand(rows[told], columns[told], things)
 
     def see_shapes(self, rows: np.ndarray, columns: np.ndarray, things: Things) -> None:
         """The tracks `rows`, all that were seen or began in this frame, look like the things `columns`."""
@@ -221,6 +246,12 @@ class Tracks:
         sure = self.plane.speed_variances <= self.spec.known_mps**2
         common = np.median(self.plane.means[sure, 2:], axis=0) if sure.sum() >= _LEAST_COMMON else np.zeros(2)
         self.plane.seat(rows, things.places[index], things.noise[index], common, self.spec.speed_mps)
+
+    def _stand(self, rows: np.ndarray, columns: np.ndarray, things: Things) -> None:
+        """The tracks `rows` may be expected to move as the ground does below the things `columns`."""
+        if len(rows):
+            std = self.spec.edge_speed_sizes * _STANDING_SPREAD * _scale(things.boxes[:, columns])
+            self.edges.restart(rows, np.tile(things.drifts[:, columns], (2, 1)), std)
 
     def _velocities_around(self, boxes: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         known = self.hits >= _KNOWN_HITS
