@@ -20,7 +20,7 @@ from seg_perception.perception.obstacles import ObstacleFinder, PoseNoise
 from seg_perception.perception.panoptic import VOID_PANOPTIC, PanopticSpec, find_objects, panoptic_map, spec_for
 from seg_perception.perception.roles import IS_GROUND
 from seg_perception.perception.silhouettes import Silhouettes
-from seg_perception.perception.tracking import Tracker, TrackerSpec, confusable_classes
+from seg_perception.perception.tracking import Tracker, TrackerSpec, confusable_classes, walking_classes
 from seg_perception.types import Frame, Heads
 
 __all__ = ["Encounters", "ThingRules"]
@@ -95,7 +95,8 @@ class Encounters:
     """
 
     def __init__(self, labels: LabelSet) -> None:
-        self._tracker = Tracker(TrackerSpec(confusable=confusable_classes(labels)))
+        spec = TrackerSpec(confusable=confusable_classes(labels), walking=walking_classes(labels))
+        self._tracker = Tracker(spec)
         self._finder: tuple[tuple[object, ...], ObstacleFinder] | None = None
         self._odometry_ns: int | None = None
         self._drift = Drift()

@@ -24,9 +24,8 @@ _MATURE_HITS = 3
 _HIDDEN_FEET_SPREAD, _STANDING_SPREAD = 3.0, 0.7
 """How sure the motion of a new thing is: what has no place, among what has one, is nearer than its box says; what has
 one and may be taken to stand moves as the ground does, or walks."""
-_HEIGHT_M, _TALL = 1.7, 1.3
-_WALK_MPS, _DRIVE_MPS = 4.0, 25.0
-"""Nothing is seen to go faster over ground: what is taller than wide, and what is not; both about `_HEIGHT_M` high."""
+_HEIGHT_M = 1.7
+"""Of people and cars, about."""
 _LEAST_COMMON = 3
 _LEAST_TO_GUESS, _MOST_TO_GUESS = 4, 100
 
@@ -108,6 +107,8 @@ class Tracks:
 
     def __init__(self, spec: TrackerSpec, class_costs: np.ndarray) -> None:
         self.spec, self._class_costs = spec, class_costs
+        self._fastest_mps = np.full(256, spec.drive_mps)
+        self._fastest_mps[list(spec.walking)] = spec.walk_mps
         self.ids, self.classes = np.empty(0, np.int64), np.empty(0, np.intp)
         self.unseen_s, self.hits = np.empty(0), np.empty(0, np.int64)
         self.edges, self.plane = LineFilters(4), PlaneFilters()
@@ -161,8 +162,7 @@ class Tracks:
         In a row of people that moves by their distance from each other, the wrong one is where it would be expected.
         """
         boxes, drifts = things.boxes[:, columns], things.drifts[:, columns]
-        width, height = boxes[2:] - boxes[:2]
-        most = np.where(height > _TALL * width, _WALK_MPS, _DRIVE_MPS) * height / _HEIGHT_M
+        most = self._fastest_mps[things.classes[columns]] * (boxes[3] - boxes[1]) / _HEIGHT_M
         velocities = self.edges.velocities[:, rows]
         off = np.abs(0.5 * (velocities[:2] + velocities[2:]) - drifts).max(axis=0)
         wrong = np.flatnonzero(off > most)
