@@ -21,7 +21,7 @@ _STEADINESS = np.array([[1.0], [0.5], [1.0], [1.0]])
 _KNOWN_HITS = 2
 """Seen so often, a track's own motion is known, if not well."""
 _MATURE_HITS = 3
-_HIDDEN_FEET_SPREAD, _STANDING_SPREAD = 3.0, 0.7
+_HIDDEN_FEET_SPREAD, _STANDING_SPREAD = 5.0, 0.7
 """How sure the motion of a new thing is: what has no place, among what has one, is nearer than its box says; what has
 one and may be taken to stand moves as the ground does, or walks."""
 _HEIGHT_M = 1.7
@@ -172,7 +172,7 @@ class Tracks:
         """New tracks for the things `columns`."""
         n, boxes = len(columns), things.boxes[:, columns]
         scale = _scale(boxes)
-        velocities, spread = self._velocities_around(boxes, scale)
+        velocities, spread = self._velocities_around(boxes, scale, things)
         if len(things.placed):
             spread = np.where(things.place_of[columns] < 0, _HIDDEN_FEET_SPREAD * spread, spread)
         speed_std = self.spec.edge_speed_sizes * scale * spread
@@ -253,9 +253,11 @@ class Tracks:
             std = self.spec.edge_speed_sizes * _STANDING_SPREAD * _scale(things.boxes[:, columns])
             self.edges.restart(rows, np.tile(things.drifts[:, columns], (2, 1)), std)
 
-    def _velocities_around(self, boxes: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        known = self.hits >= _KNOWN_HITS
-        others, moves = self.edges.places[:, known], self.edges.velocities[:, known]
+    def _velocities_around(self, boxes: np.ndarray, scale: np.ndarray, things: Things) -> tuple[np.ndarray, np.ndarray]:
+        """By tracks that are known, and by what stands there: a whole row that is taken for its like is outvoted."""
+        known, told = self.hits >= _KNOWN_HITS, np.isfinite(things.drifts[0])
+        others = np.concatenate([self.edges.places[:, known], things.boxes[:, told]], axis=1)
+        moves = np.concatenate([self.edges.velocities[:, known], np.tile(things.drifts[:, told], (2, 1))], axis=1)
         return velocities_around(boxes, scale, others, _scale(others), moves)
 
     def _guess(self, things: Things, passed_s: float, first: np.ndarray) -> None:
