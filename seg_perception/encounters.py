@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from seg_perception.geometry.ground import GroundCamera
 from seg_perception.labels import LabelSet
 from seg_perception.objects import Objects, Obstacles
 from seg_perception.parameters import numbers_by_class
-from seg_perception.perception.drift import Drift
+from seg_perception.perception.drift import Odometer
 from seg_perception.perception.obstacles import ObstacleFinder, PoseNoise
 from seg_perception.perception.panoptic import VOID_PANOPTIC, PanopticSpec, find_objects, panoptic_map, spec_for
 from seg_perception.perception.roles import IS_GROUND
@@ -99,7 +100,7 @@ class Encounters:
         self._tracker = Tracker(spec)
         self._finder: tuple[tuple[object, ...], ObstacleFinder] | None = None
         self._odometry_ns: int | None = None
-        self._drift = Drift()
+        self._odometer = Odometer()
         self._place: GroundCamera | None = None
 
     def locate(
@@ -145,7 +146,7 @@ class Encounters:
         if obstacles is not None:
             places[obstacles.rows] = obstacles.positions_m
             covariances[obstacles.rows] = turn @ obstacles.covariances_m2 @ turn.T
-        drift_px = self._drift.velocities_px(frame.stamp_ns, places, self._place, odom_from_ground)
+        drift = self._odometer.drift(frame.stamp_ns, self._place, odom_from_ground)
         positions = places @ turn.T + shift
         if over_ground and odom_from_ground is None:
             positions[:] = np.nan
@@ -155,7 +156,7 @@ class Encounters:
         tracked = self._tracker.update(
             frame.stamp_ns, boxes_px, objects.class_ids, objects.scores, positions, covariances,
             config.odom_frame if over_ground else config.ground_frame,
-            Silhouettes(objects.instance_map, onto), drift_px,
+            Silhouettes(objects.instance_map, onto), None if drift is None else partial(drift.velocities_px, places),
         )  # fmt: skip
         jumped = self._tracker.resets > resets
         objects = replace(objects, track_ids=tracked.ids, boxes_px=boxes_px, clock_jumped=jumped)

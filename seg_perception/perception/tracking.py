@@ -8,6 +8,7 @@ What fits whom is one assignment (SORT's scheme, https://arxiv.org/abs/1602.0076
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,7 +74,7 @@ class Tracker:
         covariances_m2: np.ndarray,
         reference: str,
         shapes: Silhouettes | None = None,
-        drift_px: np.ndarray | None = None,
+        drift_px: Callable[[], np.ndarray] | None = None,
     ) -> Tracked:
         """Which tracks the objects of the next frame are.
 
@@ -89,15 +90,14 @@ class Tracker:
             covariances_m2: float64 `[n, 2, 2]`, of the positions; one that is none makes its position unknown.
             reference: name of the frame of the positions. When it changes, all that is known in metres is forgotten.
             shapes: of the objects, in the boxes' order; None: boxes and places must do.
-            drift_px: float64 `[n, 2]`, how each would move in the image if it stood where it is, pixels per second
-                along x and y; NaN where unknown, None: of all.
+            drift_px: says how each would move in the image if it stood where it is: float64 `[n, 2]`, pixels per second
+                along x and y; NaN where unknown. It is asked at most once, if at all. None: nobody knows.
 
         Raises:
             ValueError: shapes do not agree.
         """
         n = len(boxes_px)
-        drift_px = np.full((n, 2), np.nan) if drift_px is None else drift_px
-        _check_shapes(n, boxes_px, class_ids, scores, positions_m, covariances_m2, drift_px)
+        _check_shapes(n, boxes_px, class_ids, scores, positions_m, covariances_m2)
         passed_s = self._advance(int(stamp_ns), reference)
         tracks = self._tracks
         things = Things.of(boxes_px, class_ids, scores, positions_m, covariances_m2, self.spec, shapes, drift_px)
@@ -141,8 +141,8 @@ class Tracker:
 
 
 def _check_shapes(n: int, boxes: np.ndarray, *others: np.ndarray) -> None:
-    names = ("boxes_px", "class_ids", "scores", "positions_m", "covariances_m2", "drift_px")
-    shapes = ((n, 4), (n,), (n,), (n, 2), (n, 2, 2), (n, 2))
+    names = ("boxes_px", "class_ids", "scores", "positions_m", "covariances_m2")
+    shapes = ((n, 4), (n,), (n,), (n, 2), (n, 2, 2))
     for name, array, shape in zip(names, (boxes, *others), shapes):
         if array.shape != shape:
             raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")

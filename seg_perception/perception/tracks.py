@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,6 +26,7 @@ _MATURE_HITS = 3
 _HIDDEN_FEET_SPREAD, _STANDING_SPREAD = 5.0, 0.7
 """How sure the motion of a new thing is: what has no place, among what has one, is nearer than its box says; what has
 one and may be taken to stand moves as the ground does, or walks."""
+_CHECK_EVERY_S = 0.15
 _HEIGHT_M = 1.7
 """Of people and cars, about."""
 _LEAST_COMMON = 3
@@ -43,7 +46,7 @@ class Things:
         places: float64 `[k, 2]`.
         noise: float64 `[k, 2, 2]`.
         shapes: of all objects of the frame; None: they are not known.
-        drifts: float64 `[2, n]`, how they would move in the image if they stood still; NaN where unknown.
+        drift_px: as in `Tracker.update`.
     """
 
     rows: np.ndarray
@@ -54,7 +57,18 @@ class Things:
     places: np.ndarray
     noise: np.ndarray
     shapes: Silhouettes | None
-    drifts: np.ndarray
+    drift_px: Callable[[], np.ndarray] | None
+
+    @cached_property
+    def drifts(self) -> np.ndarray:
+        """float64 `[2, n]`, how they would move in the image if they stood still; NaN where unknown."""
+        if self.drift_px is None:
+            return np.full((2, len(self.rows)), np.nan)
+        drifts = self.drift_px()[self.rows]
+        with np.errstate(invalid="ignore"):
+            told = np.abs(drifts).max(axis=1, initial=0.0) < _LARGEST_PX
+        out: np.ndarray = np.where(told, drifts.T, np.nan)
+        return out
 
     @classmethod
     def of(
@@ -66,7 +80,7 @@ class Things:
         covariances: np.ndarray,
         spec: TrackerSpec,
         shapes: Silhouettes | None,
-        drift_px: np.ndarray,
+        drift_px: Callable[[], np.ndarray] | None,
     ) -> Things:
         """The objects with sound boxes, the surest `spec.most` of them; arguments as in `Tracker.update`."""
         with np.errstate(invalid="ignore", over="ignore"):
@@ -75,7 +89,6 @@ class Things:
             xx, xy, yy = covariances[:, 0, 0], covariances[:, 0, 1], covariances[:, 1, 1]
             known = (xx >= 0) & (yy >= 0) & (xx * yy * (1 + 1e-9) >= xy * xy) & (xx + yy < _LARGEST_M2)
             known &= np.abs(positions).max(axis=1, initial=0.0) < _LARGEST_M2
-            told = np.abs(drift_px).max(axis=1, initial=0.0) < _LARGEST_PX
         rows = np.flatnonzero(sound)
         if len(rows) > spec.most:
             rows = np.sort(rows[np.argsort(-scores[rows], kind="stable")[: spec.most]])
@@ -86,9 +99,8 @@ class Things:
         noise[:, 1, 0] = noise[:, 0, 1]
         noise[:, (0, 1), (0, 1)] += spec.place_m**2
         classes = np.clip(class_ids[rows], 0, 255).astype(np.intp)
-        drifts = np.where(told[rows], drift_px[rows].T, np.nan)
         sides = np.ascontiguousarray(boxes[rows].T, np.float64)
-        return cls(rows, sides, classes, placed, place_of, positions[rows[placed]], noise, shapes, drifts)
+        return cls(rows, sides, classes, placed, place_of, positions[rows[placed]], noise, shapes, drift_px)
 
 
 class Tracks:
@@ -114,6 +126,7 @@ class Tracks:
         self.edges, self.plane = LineFilters(4), PlaneFilters()
         self.shapes: Silhouettes | None = None
         self.shape_of = np.empty(0, np.intp)
+        self._unchecked_s = 0.0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -122,6 +135,7 @@ class Tracks:
         """Time passes; what is forgotten by then goes, and the longest unseen if there are too many."""
         spec = self.spec
         self.unseen_s += passed_s
+        self._unchecked_s += passed_s
         # What was seen in the frame before is not forgotten, however long ago that was.
         remembered = self.unseen_s <= max(spec.memory_s, passed_s)
         if len(self) > 2 * spec.most:
@@ -157,10 +171,13 @@ class Tracks:
         self._seat(rows[~old], place[~old], things)
 
     def slow_down(self, rows: np.ndarray, columns: np.ndarray, things: Things) -> None:
-        """No track of these is faster than things are; one that is was taken for its neighbour, frame after frame.
+        """Now and then: no track of these is faster than things are; one that is was taken for its neighbour.
 
         In a row of people that moves by their distance from each other, the wrong one is where it would be expected.
         """
+        if self._unchecked_s < _CHECK_EVERY_S:
+            return
+        self._unchecked_s = 0.0
         boxes, drifts = things.boxes[:, columns], things.drifts[:, columns]
         most = self._fastest_mps[things.classes[columns]] * (boxes[3] - boxes[1]) / _HEIGHT_M
         velocities = self.edges.velocities[:, rows]
