@@ -125,20 +125,24 @@ def overlaps(
     """
     old, new = before.counted, now.counted
     ious, known, seen = np.zeros((len(of), len(rows))), np.flatnonzero(of < old.outside), rows + 1 < new.outside
-    shift, numbers = np.zeros(old.outside, np.intp), of[known]
-    far = np.zeros(len(known), bool)
+    numbers, others = of[known], rows[seen] + 1
+    shift, far = np.zeros(old.outside, np.intp), np.zeros(len(known), bool)
     for along, step, reach, cells in zip(shifts, new.step_px, new.reach, (1, new.grid.shape[1])):
         steps = np.rint(along[known] / step)
         far |= np.abs(steps) > reach
         shift[numbers] += np.clip(steps, -reach, reach).astype(np.intp) * cells
     at = shift.take(old.numbers)
     at += old.cells
-    pairs = old.numbers * (new.outside + 1)
-    pairs += new.grid.ravel().take(at)
-    counts = np.bincount(pairs, minlength=old.outside * (new.outside + 1)).reshape(old.outside, -1)
-    shared = counts[numbers] / max(old.share, 1e-9)
-    both = shared[:, rows[seen] + 1]
-    whole = np.add.outer(old.areas[numbers] - shared[:, -1], new.areas[rows[seen] + 1]) - both
+    # However many objects there are, only these are counted: 0 is any other, and the last one is outside.
+    width = len(others) + 2
+    row_of, column_of = np.zeros(old.outside, np.intp), np.zeros(new.outside + 1, np.intp)
+    row_of[numbers], column_of[others] = width * np.arange(1, len(numbers) + 1), np.arange(1, width - 1)
+    column_of[-1] = width - 1
+    pairs = row_of.take(old.numbers)
+    pairs += column_of.take(new.grid.ravel().take(at))
+    counts = np.bincount(pairs, minlength=width * (len(numbers) + 1)).reshape(-1, width)[1:] / max(old.share, 1e-9)
+    both = counts[:, 1:-1]
+    whole = np.add.outer(old.areas[numbers] - counts[:, -1], new.areas[others]) - both
     both[far] = 0.0
     ious[np.ix_(known, seen)] = both / np.maximum(whole, 1.0)
     return ious

@@ -115,6 +115,7 @@ class Tracks:
         plane: of the places; metres.
         shapes: of all that was seen in the last frame that taught something; None: they are not known.
         shape_of: intp `[t]`, which number of these each track had; 0 for none.
+        told: bool `[t]`, whether odometry said how it may be expected to move.
     """
 
     def __init__(self, spec: TrackerSpec, class_costs: np.ndarray) -> None:
@@ -125,7 +126,7 @@ class Tracks:
         self.unseen_s, self.hits = np.empty(0), np.empty(0, np.int64)
         self.edges, self.plane = LineFilters(4), PlaneFilters()
         self.shapes: Silhouettes | None = None
-        self.shape_of = np.empty(0, np.intp)
+        self.shape_of, self.told = np.empty(0, np.intp), np.empty(0, bool)
         self._unchecked_s = 0.0
 
     def __len__(self) -> int:
@@ -149,7 +150,7 @@ class Tracks:
 
     def match(self, things: Things, passed_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Which tracks are which things: intp `[m]` each. It is `passed_s` after the frame before."""
-        first = self.hits == 1
+        first = (self.hits == 1) & ~self.told
         few = _LEAST_TO_GUESS <= first.sum() and len(self) <= _MOST_TO_GUESS
         if passed_s > 0 and few and not (self.hits >= _MATURE_HITS).any():
             self._guess(things, passed_s, first)
@@ -200,6 +201,7 @@ class Tracks:
         self.unseen_s = np.concatenate([self.unseen_s, np.zeros(n)])
         self.hits = np.concatenate([self.hits, np.ones(n, np.int64)])
         self.shape_of = np.concatenate([self.shape_of, np.zeros(n, np.intp)])
+        self.told = np.concatenate([self.told, np.zeros(n, bool)])
         place = things.place_of[columns]
         rows = np.arange(len(self) - n, len(self))
         self._seat(rows[place >= 0], place[place >= 0], things)
@@ -220,6 +222,7 @@ class Tracks:
     def _keep(self, which: np.ndarray) -> None:
         self.ids, self.classes = self.ids[which], self.classes[which]
         self.unseen_s, self.hits, self.shape_of = self.unseen_s[which], self.hits[which], self.shape_of[which]
+        self.told = self.told[which]
         self.edges.keep(which)
         self.plane.keep(which)
 
@@ -268,6 +271,7 @@ class Tracks:
         """The tracks `rows` may be expected to move as the ground does below the things `columns`."""
         if len(rows):
             std = self.spec.edge_speed_sizes * _STANDING_SPREAD * _scale(things.boxes[:, columns])
+            self.told[rows] = True
             self.edges.restart(rows, np.tile(things.drifts[:, columns], (2, 1)), std)
 
     def _velocities_around(self, boxes: np.ndarray, scale: np.ndarray, things: Things) -> tuple[np.ndarray, np.ndarray]:
