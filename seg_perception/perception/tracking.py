@@ -15,8 +15,9 @@ import numpy as np
 
 from seg_perception.perception.association import class_table
 from seg_perception.perception.silhouettes import Silhouettes
+from seg_perception.perception.things import Things
 from seg_perception.perception.tracker_spec import TrackerSpec, confusable_classes, walking_classes
-from seg_perception.perception.tracks import Things, Tracks
+from seg_perception.perception.tracks import Tracks
 
 __all__ = ["Tracked", "Tracker", "TrackerSpec", "confusable_classes", "walking_classes"]
 
