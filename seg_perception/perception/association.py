@@ -121,6 +121,8 @@ def contested(costs: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         least = costs.min(axis=axis, initial=_NEVER, keepdims=True)
         close = costs < np.minimum(least, 0.0) + _SHAPE_GAIN
+        if np.count_nonzero(close) == np.count_nonzero(least < 0):
+            continue  # which is so in most frames: what costs less than 0 has no rival
         close &= (np.count_nonzero(close, axis=axis, keepdims=True) > 1) | (least >= 0)
         undecided |= close.any(axis=1)
     return undecided

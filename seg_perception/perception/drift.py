@@ -19,12 +19,13 @@ class Drift:
 
     Attributes:
         ground: the camera at its place over the ground.
-        before_from_now: float64 `[4, 4]`, the ground frame's motion.
+        before, now: float64 `[4, 4]`, poses of the ground frame in the odometry frame.
         passed_s: above 0.
     """
 
     ground: GroundCamera
-    before_from_now: np.ndarray
+    before: np.ndarray
+    now: np.ndarray
     passed_s: float
 
     def velocities_px(self, places_m: np.ndarray) -> np.ndarray:
@@ -32,8 +33,8 @@ class Drift:
         out = np.full((len(places_m), 2), np.nan)
         known = np.flatnonzero(np.isfinite(places_m).all(axis=1))
         if len(known):
-            turn, shift = self.before_from_now[:2, :2], self.before_from_now[:2, 3]
-            places = places_m[known]
+            before_from_now = np.linalg.solve(self.before, self.now)
+            turn, shift, places = before_from_now[:2, :2], before_from_now[:2, 3], places_m[known]
             now, before = np.split(self.ground.project(np.concatenate([places, places @ turn.T + shift])), 2)
             out[known] = (now - before) / self.passed_s
         return out
@@ -58,4 +59,4 @@ class Odometer:
         passed_s = (stamp_ns - last[0]) * 1e-9
         if not 0 < passed_s <= _LONGEST_S:
             return None
-        return Drift(ground, np.linalg.solve(last[1], odom_from_ground), passed_s)
+        return Drift(ground, last[1], odom_from_ground, passed_s)
