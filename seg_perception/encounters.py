@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -15,10 +16,12 @@ from seg_perception.geometry.ground import GroundCamera
 from seg_perception.labels import LabelSet
 from seg_perception.objects import Objects, Obstacles
 from seg_perception.parameters import numbers_by_class
+from seg_perception.perception.drift import Odometer
 from seg_perception.perception.obstacles import ObstacleFinder, PoseNoise
 from seg_perception.perception.panoptic import VOID_PANOPTIC, PanopticSpec, find_objects, panoptic_map, spec_for
 from seg_perception.perception.roles import IS_GROUND
-from seg_perception.perception.tracking import Tracker, TrackerSpec, confusable_classes
+from seg_perception.perception.silhouettes import Silhouettes
+from seg_perception.perception.tracking import Tracker, TrackerSpec, confusable_classes, walking_classes
 from seg_perception.types import Frame, Heads
 
 __all__ = ["Encounters", "ThingRules"]
@@ -93,9 +96,12 @@ class Encounters:
     """
 
     def __init__(self, labels: LabelSet) -> None:
-        self._tracker = Tracker(TrackerSpec(confusable=confusable_classes(labels)))
+        spec = TrackerSpec(confusable=confusable_classes(labels), walking=walking_classes(labels))
+        self._tracker = Tracker(spec)
         self._finder: tuple[tuple[object, ...], ObstacleFinder] | None = None
         self._odometry_ns: int | None = None
+        self._odometer = Odometer()
+        self._place: GroundCamera | None = None
 
     def locate(
         self,
@@ -108,6 +114,7 @@ class Encounters:
         camera: CameraConfig,
     ) -> Obstacles:
         """Where the objects stand; their velocities are `follow`'s to say."""
+        self._place = place
         onto = fit.class_map((class_ids.shape[0], class_ids.shape[1]))
         key = (place.camera, onto)
         if self._finder is None or self._finder[0] != key:
@@ -131,19 +138,25 @@ class Encounters:
         Args:
             odom_from_ground: float64 `[4, 4]`; None: nobody says.
         """
-        boxes_px = fit.boxes_px(objects.boxes, (objects.instance_map.shape[0], objects.instance_map.shape[1]))
+        cells_hw = objects.instance_map.shape[0], objects.instance_map.shape[1]
+        boxes_px, onto = fit.boxes_px(objects.boxes, cells_hw), fit.class_map(cells_hw)
         over_ground = self._over_ground(frame.stamp_ns, odom_from_ground is not None)
         turn, shift = _planar(odom_from_ground)
-        positions, covariances = np.full((len(objects), 2), np.nan), np.full((len(objects), 2, 2), np.nan)
-        if obstacles is not None and (odom_from_ground is not None or not over_ground):
-            positions[obstacles.rows] = obstacles.positions_m @ turn.T + shift
+        places, covariances = np.full((len(objects), 2), np.nan), np.full((len(objects), 2, 2), np.nan)
+        if obstacles is not None:
+            places[obstacles.rows] = obstacles.positions_m
             covariances[obstacles.rows] = turn @ obstacles.covariances_m2 @ turn.T
+        drift = self._odometer.drift(frame.stamp_ns, self._place, odom_from_ground)
+        positions = places @ turn.T + shift
+        if over_ground and odom_from_ground is None:
+            positions[:] = np.nan
         if self._tracker.spec.memory_s != config.track_memory_s:
             self._tracker.remember(config.track_memory_s)
         resets = self._tracker.resets
         tracked = self._tracker.update(
             frame.stamp_ns, boxes_px, objects.class_ids, objects.scores, positions, covariances,
             config.odom_frame if over_ground else config.ground_frame,
+            Silhouettes(objects.instance_map, onto), None if drift is None else partial(drift.velocities_px, places),
         )  # fmt: skip
         jumped = self._tracker.resets > resets
         objects = replace(objects, track_ids=tracked.ids, boxes_px=boxes_px, clock_jumped=jumped)

@@ -130,6 +130,19 @@ def test_switches_and_returns_are_counted() -> None:
     assert (score.frames, score.switches, score.returned, score.kept) == (9, 2, 1, 1)
 
 
+@pytest.mark.parametrize(("areas", "counts"), [((50, 50, 50), (3, 1, 0, 0)), ((50, 49, 50), (2, 0, 1, 0))])
+def test_what_was_below_the_least_area_in_between_came_back(areas: tuple[int, ...], counts: tuple[int, ...]) -> None:
+    """Else, however much of it is hidden, another id is a switch."""
+    score = TrackScore(least_px=50)
+    for index, (area, track) in enumerate(zip(areas, (5, 5, 6))):
+        looks, truth = seen(index * 66_666_667, {1: track})
+        truth.ravel()[area:] = 0
+        assert looks.objects is not None
+        looks.objects.instance_map.ravel()[area:] = 0
+        score.add(looks, truth)
+    assert (score.frames, score.switches, score.returned, score.kept) == counts
+
+
 def test_true_things_are_followed_to_the_centimetre() -> None:
     found = follow_streets([5], 6, (320, 240), contacts_every=5, kerb_m=0.0)
     assert found.places.judged > 3 and found.places.median_px < 1.0 and found.tracks.frames > 10

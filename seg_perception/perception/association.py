@@ -13,7 +13,7 @@ import numpy as np
 
 from seg_perception.perception.kalman import LineFilters, PlaneFilters
 
-__all__ = ["associate", "box_costs", "class_table", "place_costs", "track_costs"]
+__all__ = ["associate", "box_costs", "class_table", "contested", "place_costs", "shape_costs", "track_costs"]
 
 _NEW_EDGE_SIZES = 8.0
 """A new thing's edge is anywhere in a range of so many sizes of the track."""
@@ -31,6 +31,9 @@ _WRONG_PLACE_COST = 2.0
 """Of a place that is not where it should be: another part of the thing is the lowest in view now."""
 _PLACE_WEIGHT = 0.5
 """Box and place are not independent: the same pixels say both."""
+
+_SHAPE_GAIN, _SAME_SHAPE = 24.0, 0.7
+"""Of a shape that lies over the one expected with this intersection over union, and more."""
 
 _CONFUSABLE_COST, _OTHER_CLASS_COST = 5.0, 40.0
 _JUST_SEEN_GAIN, _JUST_SEEN_S = 8.0, 0.1
@@ -100,6 +103,29 @@ def place_costs(plane: PlaneFilters, tracks: np.ndarray, positions: np.ndarray, 
     np.minimum(cost, _WRONG_PLACE_COST, out=cost)
     cost *= _PLACE_WEIGHT
     return cost
+
+
+def shape_costs(ious: np.ndarray) -> np.ndarray:
+    """The same for shapes, by their intersection over union with the expected ones, of any shape; never above 0."""
+    costs: np.ndarray = np.minimum(ious, _SAME_SHAPE) * (-_SHAPE_GAIN / _SAME_SHAPE)
+    return costs
+
+
+def contested(costs: np.ndarray) -> np.ndarray:
+    """Tracks of which their shapes may decide what they are, bool `[t]`.
+
+    Args:
+        costs: float64 `[t, n]`, without shapes.
+    """
+    undecided = np.zeros(len(costs), bool)
+    for axis in (0, 1):
+        least = costs.min(axis=axis, initial=_NEVER, keepdims=True)
+        close = costs < np.minimum(least, 0.0) + _SHAPE_GAIN
+        if np.count_nonzero(close) == np.count_nonzero(least < 0):
+            continue  # which is so in most frames: what costs less than 0 has no rival
+        close &= (np.count_nonzero(close, axis=axis, keepdims=True) > 1) | (least >= 0)
+        undecided |= close.any(axis=1)
+    return undecided
 
 
 def class_table(groups: Sequence[Sequence[int]]) -> np.ndarray:

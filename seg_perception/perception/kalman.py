@@ -46,6 +46,11 @@ class LineFilters:
         more[0], more[1], more[2], more[4] = places, velocities, place_std**2, velocity_std**2
         self.state = np.concatenate([self.state, more], axis=2)
 
+    def restart(self, which: np.ndarray, velocities: np.ndarray, velocity_std: np.ndarray) -> None:
+        """The filters `which` (indices `[m]`) keep their places alone; velocities `[k, m]`, of a deviation `[m]`."""
+        self.state[1][:, which], self.state[3][:, which] = velocities, 0.0
+        self.state[4][:, which] = velocity_std**2
+
     def keep(self, which: np.ndarray) -> None:
         """Drop all filters but these; bool `[t]` or indices."""
         self.state = self.state[:, :, which]

@@ -8,15 +8,18 @@ What fits whom is one assignment (SORT's scheme, https://arxiv.org/abs/1602.0076
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from seg_perception.perception.association import class_table
-from seg_perception.perception.tracker_spec import TrackerSpec, confusable_classes
-from seg_perception.perception.tracks import Things, Tracks
+from seg_perception.perception.silhouettes import Silhouettes
+from seg_perception.perception.things import Things
+from seg_perception.perception.tracker_spec import TrackerSpec, confusable_classes, walking_classes
+from seg_perception.perception.tracks import Tracks
 
-__all__ = ["Tracked", "Tracker", "TrackerSpec", "confusable_classes"]
+__all__ = ["Tracked", "Tracker", "TrackerSpec", "confusable_classes", "walking_classes"]
 
 _USUAL = TrackerSpec()
 
@@ -71,6 +74,8 @@ class Tracker:
         positions_m: np.ndarray,
         covariances_m2: np.ndarray,
         reference: str,
+        shapes: Silhouettes | None = None,
+        drift_px: Callable[[], np.ndarray] | None = None,
     ) -> Tracked:
         """Which tracks the objects of the next frame are.
 
@@ -85,6 +90,9 @@ class Tracker:
             positions_m: float64 `[n, 2]` in the reference frame; NaN where unknown.
             covariances_m2: float64 `[n, 2, 2]`, of the positions; one that is none makes its position unknown.
             reference: name of the frame of the positions. When it changes, all that is known in metres is forgotten.
+            shapes: of the objects, in the boxes' order; None: boxes and places must do.
+            drift_px: says how each would move in the image if it stood where it is: float64 `[n, 2]`, pixels per second
+                along x and y; NaN where unknown. It is asked at most once, if at all. None: nobody knows.
 
         Raises:
             ValueError: shapes do not agree.
@@ -93,10 +101,11 @@ class Tracker:
         _check_shapes(n, boxes_px, class_ids, scores, positions_m, covariances_m2)
         passed_s = self._advance(int(stamp_ns), reference)
         tracks = self._tracks
-        things = Things.of(boxes_px, class_ids, scores, positions_m, covariances_m2, self.spec)
+        things = Things.of(boxes_px, class_ids, scores, positions_m, covariances_m2, self.spec, shapes, drift_px)
         rows, columns = tracks.match(things, passed_s)
         if passed_s > 0:
             tracks.learn(rows, columns, things)
+            tracks.slow_down(rows, columns, things)
         new = np.ones(len(things.rows), bool)
         new[columns] = False
         if new.any():
@@ -104,6 +113,8 @@ class Tracker:
             rows = np.concatenate([rows, np.arange(len(tracks), len(tracks) + len(born))])
             columns = np.concatenate([columns, born])
             tracks.begin(self._new_ids(len(born)), born, things)
+        if passed_s > 0 or tracks.shapes is None:
+            tracks.see_shapes(rows, columns, things)
         ids, velocities = np.zeros(n, np.int64), np.full((n, 2), np.nan)
         where = things.rows[columns]
         ids[where], velocities[where] = tracks.ids[rows], tracks.velocities(rows)
