@@ -12,6 +12,7 @@ from seg_perception.geometry.ground import ClassMap, GroundCamera
 __all__ = ["PoseNoise", "Sights", "covariances_of", "per_cell", "spread_of"]
 
 _LEAST_RANGE_M = 1e-3
+_SAME = np.eye(2)
 _CELL_VARIANCE = 1 / 12
 """Of where an edge is between two cells' centres: anywhere, cells²."""
 
@@ -82,13 +83,12 @@ def per_cell(sights: Sights, ground: GroundCamera) -> np.ndarray:
 def covariances_of(sights: Sights, ground: GroundCamera, onto: ClassMap, noise: PoseNoise) -> np.ndarray:
     """float64 `[k, 2, 2]`, m²: J Σ Jᵀ of what is declared, and of cells that have a size."""
     jacobian = np.empty((len(sights.ranges_m), 2, 8))
-    jacobian[:, :, :2] = sights.shifts(per_cell(sights, ground))
-    jacobian[:, :, 2:4] = np.eye(2)
-    jacobian[:, :, 4] = sights.away_m / ground.eye_height_m
-    jacobian[:, :, 5:] = sights.shifts(_crossed(_axes(ground), sights.directions))
-    variances = np.concatenate(
-        [_cell_variances(onto, noise), np.square(noise.position_sigma_m), np.square(noise.rotation_sigma_rad)]
-    )
+    turned = np.concatenate([per_cell(sights, ground), _crossed(_axes(ground), sights.directions)], axis=2)
+    jacobian[:, :, :5] = sights.shifts(turned)
+    jacobian[:, :, 5:7] = _SAME
+    jacobian[:, :, 7] = sights.away_m / ground.eye_height_m
+    sigmas = np.array([*noise.rotation_sigma_rad, *noise.position_sigma_m])
+    variances = np.concatenate([_cell_variances(onto, noise), sigmas * sigmas])
     covariances: np.ndarray = (jacobian * variances) @ jacobian.transpose(0, 2, 1)
     return covariances
 

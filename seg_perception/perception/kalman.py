@@ -12,6 +12,8 @@ import numpy as np
 
 __all__ = ["LineFilters", "PlaneFilters", "inverse_2x2"]
 
+_SAME, _AHEAD = np.eye(4), np.eye(4, k=2)
+
 
 class LineFilters:
     """k × t independent filters of one coordinate each.
@@ -131,7 +133,7 @@ class PlaneFilters:
     def predict(self, passed_s: float, wander: float) -> None:
         """Time passes; the velocity wanders by `wander` in a second, along each axis."""
         t, grown = passed_s, wander * wander * passed_s
-        move = np.eye(4) + t * np.eye(4, k=2)
+        move = _SAME + t * _AHEAD
         place, both = grown * t * t / 3, grown * t / 2
         added = [[place, 0, both, 0], [0, place, 0, both], [both, 0, grown, 0], [0, both, 0, grown]]
         self.means = self.means @ move.T

@@ -80,7 +80,8 @@ class ObstacleFinder:
         sights, owner = self._outlines.contacts(outlines, ground)
         if stands is not None:
             some = np.flatnonzero(stands.take(objects.class_ids).take(owner.astype(np.intp) - 1))
-            sights, owner = sights.take(some), owner.take(some)
+            if len(some) < len(owner):
+                sights, owner = sights.take(some), owner.take(some)
         nearest, covariances = self._nearest(sights, owner, ground, noise)
         chosen, rows = sights.take(nearest), owner[nearest]
         widths, heights = _sizes(outlines, chosen, rows, ground)
