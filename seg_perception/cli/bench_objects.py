@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a labelled data set (its split val): its single things laid over each other",
     )
     parser.add_argument("--seeds", type=int, default=8, help="how many streets (default %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first street (default %(default)s)")
     parser.add_argument("--frames", type=int, default=8, help="of each, for quality (default %(default)s)")
     parser.add_argument("--drive", type=int, default=150, help="frames of each drive, for ids (default %(default)s)")
     parser.add_argument("--runs", type=int, default=200, help="for the times (default %(default)s)")
@@ -54,7 +55,7 @@ def _print_quality(args: argparse.Namespace, config: PipelineConfig | None) -> N
     rows: list[tuple[str, str, Any, Any]] = []
 
     def frames(scene: dict[str, Any]) -> Any:
-        return simulated_frames(range(args.seeds), indices, **scene)
+        return simulated_frames(_seeds(args), indices, **scene)
 
     for name, scene in streets.items():
         for heads, fine in (("true heads at the class map's stride 2", True), ("true heads at stride 4", False)):
@@ -95,6 +96,10 @@ def _print_quality(args: argparse.Namespace, config: PipelineConfig | None) -> N
     _print_rows(rows)
 
 
+def _seeds(args: argparse.Namespace) -> range:
+    return range(args.first_seed, args.first_seed + args.seeds)
+
+
 def _print_rows(rows: list[tuple[str, str, Any, Any]]) -> None:
     """PQ of cars, people, the mean of the classes of things, and of all things together, by their least area."""
     from seg_perception.labels import CITYSCAPES
@@ -121,7 +126,7 @@ def _print_drives(args: argparse.Namespace) -> None:
           "id switches | back within 1 s | with their id |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for name, scene in {"streets": {}, "busy streets": _BUSY}.items():
         with Progress(f"following things, {name}", total=args.seeds * args.drive, unit="frames") as progress:
-            found = follow_streets(range(args.seeds), args.drive, progress=progress.update, kerb_m=0.0, **scene)  # type: ignore[arg-type]
+            found = follow_streets(_seeds(args), args.drive, progress=progress.update, kerb_m=0.0, **scene)  # type: ignore[arg-type]
         places, tracks = found.places, found.tracks
         print(
             f"| {name} | {places.median_m:.3f} | {places.median_px:.2f} | {places.held:.1%} | "

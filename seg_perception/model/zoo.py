@@ -38,7 +38,7 @@ SHIPPED = MappingProxyType(
             ShippedModel(
                 "street_esp",
                 "street_esp.onnx",
-                "2c346e1ed7e78a6e6a8e1f300465269b1c6a25993ec36e64d9833c78da7f48ef",
+                "5195d944e214ae9a5e6bcdb9a42582c056e4c14dd7dbd069ac2a045726e603aa",
                 "19 Cityscapes classes and things one by one; ESPNetv2's encoder from Cityscapes; the default",
             ),
             ShippedModel(
