@@ -169,6 +169,8 @@ def _assign(costs: np.ndarray, below: float) -> tuple[np.ndarray, np.ndarray]:
     """The pairs (rows, columns) of the least total of what they cost less than `below`."""
     possible = costs < below
     rows, columns = np.nonzero(possible)
+    if not len(rows):
+        return rows, columns
     # Pairs that stand in no other's way need no search.
     alone = (possible.sum(axis=1)[rows] == 1) & (possible.sum(axis=0)[columns] == 1)
     if alone.all():

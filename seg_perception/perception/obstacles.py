@@ -136,10 +136,11 @@ def _sizes(outlines: Outlines, chosen: Sights, rows: np.ndarray, ground: GroundC
     if index.min() < 0:
         directions, index = directions[index >= 0], index[index >= 0]
     x, y, z = directions.T
-    ahead = x * ux.take(index) + y * uy.take(index)
+    ux_of, uy_of = ux.take(index), uy.take(index)
+    ahead = x * ux_of + y * uy_of
     unseen = ahead <= _ASIDE
     per_m = chosen.ranges_m.take(index) / np.maximum(ahead, _ASIDE)
-    left, up = (y * ux.take(index) - x * uy.take(index)) * per_m, z * per_m
+    left, up = (y * ux_of - x * uy_of) * per_m, z * per_m
     if unseen.any():
         left[unseen], up[unseen] = 0.0, -ground.eye_height_m
     starts = begins(index)

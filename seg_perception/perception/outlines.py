@@ -33,6 +33,7 @@ class Outlines:
     Attributes:
         cells: intp `[n]`, places in the class map with a border.
         owner: uint16 `[n]`, values of the instance map, rising.
+        rays: float64 `[n, 3]`, of the cells' centres in the optical frame, z = 1; 0 for what no ray reaches.
         directions: float64 `[n, 3]`, in which the cells' centres are seen, axes of the ground frame, 1 deep along the
             optical axis; 0 for what no ray reaches.
         over_ground: bool `[n]`: ground may be next on the way down.
@@ -40,6 +41,7 @@ class Outlines:
 
     cells: np.ndarray
     owner: np.ndarray
+    rays: np.ndarray
     directions: np.ndarray
     over_ground: np.ndarray
 
@@ -76,8 +78,8 @@ class OutlineFinder:
         order = np.argsort(owner, kind="stable")
         cells = cells.take(order)
         over_ground = cv2.dilate(self._free, self._kernel_for(ground)).ravel().take(cells).view(bool)
-        directions = self._rays.take(cells, axis=0).astype(np.float64) @ ground.pose[:3, :3].T
-        return Outlines(cells, owner.take(order), directions, over_ground)
+        rays = self._rays.take(cells, axis=0).astype(np.float64)
+        return Outlines(cells, owner.take(order), rays, rays @ ground.pose[:3, :3].T, over_ground)
 
     def contacts(self, outlines: Outlines, ground: GroundCamera) -> tuple[Sights, np.ndarray]:
         """Where an object ends and ground is next on the way to the point straight below the camera.
@@ -90,7 +92,7 @@ class OutlineFinder:
         near = np.flatnonzero(outlines.over_ground)
         cells, owner, turn = outlines.cells.take(near), outlines.owner.take(near), ground.pose[:3, :3]
         slopes = self._slopes(cells)
-        ways = _ways(self._rays.take(cells, axis=0), slopes, -turn[2])
+        ways = _ways(outlines.rays.take(near, axis=0), slopes, -turn[2])
         which, last, first = self._ends(cells, owner, ways)
         middle = (self._rays.take(last, axis=0).astype(np.float64) + self._rays.take(first, axis=0)) / 2
         directions = middle @ turn.T
