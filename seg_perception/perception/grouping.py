@@ -8,6 +8,7 @@ where its offset points, and a thing's class is that of most of its cells. Beyon
   So are cells that point at no centre.
 - Where two things of different classes have one centre, a pedestrian before a car, both are kept; and so are two of one
   class, if their cells clearly point at two places.
+- Of what is small, the class map tells more than the heads (`lone_regions`).
 - Several centres on one thing are one, if the network is not sure of the lesser ones.
 - What points at a centre from one side alone is a stray part of another thing, and goes there.
 - What is near no centre belongs to the neighbour that it touches, or is parted as if there were no heads (`leftovers`).
@@ -15,7 +16,7 @@ where its offset points, and a thing's class is that of most of its cells. Beyon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from seg_perception.labels import VOID_ID
 from seg_perception.perception.cells import resampled, runs_of
 from seg_perception.perception.centres import Centres, doubled, find_centres, nearest_centre, without_strays
 from seg_perception.perception.leftovers import with_leftovers
+from seg_perception.perception.lone_regions import lone_regions
 from seg_perception.perception.object_rows import Groups
 from seg_perception.perception.panoptic_spec import PanopticSpec
 from seg_perception.perception.votes import part_votes
@@ -62,6 +64,19 @@ def group(heads: Heads, spec: PanopticSpec) -> tuple[Groups, int]:
     to = _targets(heads, sound)
     if not len(centres):
         return with_leftovers(Groups.none(heads.class_ids.shape), heads.class_ids, to, spec), bad_cells
+    lone = lone_regions(heads.class_ids, spec.is_thing, centres, to)
+    if len(lone.class_ids):
+        others = np.where(lone.names > 0, np.uint8(VOID_ID), heads.class_ids)
+        heads, thing = replace(heads, class_ids=others), thing * (lone.names == 0)
+        if not thing.any():
+            return lone, bad_cells
+    return _grouped(heads, thing, to, centres, spec, sound).joined_with(lone), bad_cells
+
+
+def _grouped(
+    heads: Heads, thing: np.ndarray, to: np.ndarray, centres: Centres, spec: PanopticSpec, sound: np.ndarray
+) -> Groups:
+    """As the heads say; arguments are parts of what `group` knows."""
     said = _said_by_heads(heads, to, centres, spec, sound)
     map_hw = (heads.class_ids.shape[0], heads.class_ids.shape[1])
     names = resampled(said.names, map_hw) * (resampled(said.class_ids, map_hw) == heads.class_ids)
@@ -72,8 +87,8 @@ def group(heads: Heads, spec: PanopticSpec) -> tuple[Groups, int]:
     groups = _with_classes(names, heads.class_ids, centres.heats[said.centre], spec)
     open_ = (groups.names == 0) & thing.view(np.bool_)
     if not open_.any():
-        return groups, bad_cells
-    return with_leftovers(groups, np.where(open_, heads.class_ids, np.uint8(VOID_ID)), to, spec), bad_cells
+        return groups
+    return with_leftovers(groups, np.where(open_, heads.class_ids, np.uint8(VOID_ID)), to, spec)
 
 
 @dataclass(frozen=True)

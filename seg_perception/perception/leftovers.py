@@ -10,11 +10,11 @@ from seg_perception.perception.object_rows import Groups
 from seg_perception.perception.panoptic_spec import PanopticSpec
 from seg_perception.perception.splitting import regions
 
-__all__ = ["with_leftovers"]
+__all__ = ["WITHOUT_CENTRE", "point_at_themselves", "with_leftovers"]
 
 _OWN_MIDDLE = (1.0, 0.5)
 """A thing points at its own middle; it misses it by no more than these: cells, and roots of its area."""
-_WITHOUT_CENTRE = np.float32(0.5)
+WITHOUT_CENTRE = np.float32(0.5)
 """How sure it is that something near no centre is one thing."""
 _PIECES = 0.125
 """So much of a class map may be pieces of things: more is noise, and not worth the time."""
@@ -35,16 +35,22 @@ def with_leftovers(groups: Groups, left: np.ndarray, targets: np.ndarray, spec: 
     found = len(groups.class_ids)
     joins = np.zeros(len(class_ids), np.intp)
     if found and np.count_nonzero(names) <= _PIECES * names.size:
-        joins = np.where(_things(names, len(class_ids), targets), 0, _neighbours(names, class_ids, groups))
-    own = np.flatnonzero(joins == 0)
-    joins[own] = found + 1 + np.arange(len(own))
+        own = point_at_themselves(names, len(class_ids), targets)
+        joins = np.where(own, 0, _neighbours(names, class_ids, groups))
+    alone = np.flatnonzero(joins == 0)
+    joins[alone] = found + 1 + np.arange(len(alone))
     joined = np.append(np.int32(0), joins.astype(np.int32)).take(names) + groups.names
-    sureness = np.append(groups.sureness, np.full(len(own), _WITHOUT_CENTRE))
-    return Groups(joined, np.append(groups.class_ids, class_ids[own]), sureness)
+    sureness = np.append(groups.sureness, np.full(len(alone), WITHOUT_CENTRE))
+    return Groups(joined, np.append(groups.class_ids, class_ids[alone]), sureness)
 
 
-def _things(names: np.ndarray, count: int, targets: np.ndarray) -> np.ndarray:
-    """bool `[count]`: regions that point at their own middle. None without a cell of the heads does."""
+def point_at_themselves(names: np.ndarray, count: int, targets: np.ndarray) -> np.ndarray:
+    """bool `[count]`: whether the cells of the region i + 1 point at its middle, on average; not without any cell.
+
+    Args:
+        names: int32 `[H, W]`, 0 for no region.
+        targets: float32 `[2, h, w]`, where the cells of the heads point, (rows, columns).
+    """
     height, width = targets.shape[1:]
     of = resampled(names, (height, width)).ravel()
     cells = np.flatnonzero(of)
@@ -54,7 +60,8 @@ def _things(names: np.ndarray, count: int, targets: np.ndarray) -> np.ndarray:
         np.bincount(of, to.ravel().take(cells) - along, minlength=count + 1)[1:] / np.maximum(areas, 1)
         for to, along in zip(targets, np.divmod(cells, width))
     ]
-    return np.asarray((np.hypot(*misses) <= _OWN_MIDDLE[0] + _OWN_MIDDLE[1] * np.sqrt(areas)) & (areas > 0))
+    near: np.ndarray = np.hypot(*misses) <= _OWN_MIDDLE[0] + _OWN_MIDDLE[1] * np.sqrt(areas)
+    return near & (areas > 0)
 
 
 def _neighbours(names: np.ndarray, class_ids: np.ndarray, groups: Groups) -> np.ndarray:

@@ -32,6 +32,18 @@ class Groups:
         """No group in a map of this size."""
         return cls(np.zeros(map_hw, np.int32), np.empty(0, np.uint8), np.empty(0, np.float32))
 
+    def joined_with(self, others: Groups) -> Groups:
+        """These and others, of cells that these have not."""
+        if not len(others.class_ids):
+            return self
+        numbers = np.arange(len(self.class_ids), len(self.class_ids) + len(others.class_ids) + 1, dtype=np.int32)
+        numbers[0] = 0
+        return Groups(
+            self.names + numbers.take(others.names),
+            np.append(self.class_ids, others.class_ids),
+            np.append(self.sureness, others.sureness),
+        )
+
 
 def objects_of(groups: Groups, confidence: np.ndarray | None, spec: PanopticSpec, bad_cells: int) -> Objects:
     """The groups that are objects by the spec, in the groups' order; what is left out is counted.

@@ -39,7 +39,7 @@ class PanopticSpec:
     min_scores: np.ndarray
     nms_cells: int
     most: int
-    centre_threshold: float = 0.2
+    centre_threshold: float = 0.3
     top_k: int = 200
 
     def __post_init__(self) -> None:

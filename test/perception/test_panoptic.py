@@ -194,6 +194,42 @@ def test_a_piece_that_points_nowhere_is_a_part_of_what_it_touches() -> None:
     assert plain.same_things(objects.instance_map, instances) == 1
 
 
+def small_things() -> tuple[np.ndarray, np.ndarray]:
+    """Two people far from each other, seen by 15 cells each of heads at half the class map's size."""
+    class_ids, instances = np.zeros((64, 96), np.uint8), np.zeros((64, 96), np.uint16)
+    for number, column in ((1, 40), (2, 52)):
+        class_ids[20:30, column : column + 6], instances[20:30, column : column + 6] = PERSON, number
+    return class_ids, instances
+
+
+def test_a_small_region_is_one_thing_wherever_its_offsets_point() -> None:
+    class_ids, instances = small_things()
+    heat, offsets = true_heads(instances, (32, 48))
+    offsets[1, 10:12, 20:23] += 6.0  # a part of the left one points at the right one
+    objects = find_objects(Heads(class_ids, None, heat, offsets), SPEC)
+    assert plain.same_things(objects.instance_map, instances) == 1 and objects.scores.tolist() == [1.0, 1.0]
+    heat[:, :24] = 0  # and its centre is missed: it points at itself all the same
+    objects = find_objects(Heads(class_ids, None, heat, offsets), SPEC)
+    assert plain.same_things(objects.instance_map, instances) == 1 and sorted(objects.scores) == [0.5, 1.0]
+
+
+def test_a_small_region_with_two_centres_is_two_things() -> None:
+    class_ids, instances = small_things()
+    class_ids[20:30, 46:52], instances[20:30, 46:49], instances[20:30, 49:52] = PERSON, 1, 2
+    class_ids[26:], class_ids[:, 52:], instances[26:], instances[:, 52:] = 0, 0, 0, 0
+    objects = find_objects(Heads(class_ids, None, *true_heads(instances, (32, 48))), SPEC)
+    assert len(objects) == 2
+
+
+def test_a_small_piece_behind_a_post_is_a_part_of_its_thing() -> None:
+    class_ids = np.zeros((64, 96), np.uint8)
+    class_ids[20:40, 30:70] = CAR
+    instances = (class_ids > 0).astype(np.uint16)
+    class_ids[:, 34:38], instances[:, 34:38] = 5, 0
+    objects = find_objects(Heads(class_ids, None, *true_heads(instances, (32, 48))), SPEC)
+    assert len(objects) == 1 and objects.areas[0] == (class_ids == CAR).sum()
+
+
 def test_what_points_at_a_centre_from_one_side_is_no_thing() -> None:
     """A peak that is nobody's beside the middle of a bus, and a part of the bus on its other side that points there."""
     class_ids, instances = np.zeros((64, 96), np.uint8), np.zeros((64, 96), np.uint16)
