@@ -38,7 +38,7 @@ SHIPPED = MappingProxyType(
             ShippedModel(
                 "street_esp",
                 "street_esp.onnx",
-                "5195d944e214ae9a5e6bcdb9a42582c056e4c14dd7dbd069ac2a045726e603aa",
+                "48187eac10535ddb9d08e010536e8210f0823b18419c2b6b750077adaaeb101f",
                 "19 Cityscapes classes and things one by one; ESPNetv2's encoder from Cityscapes; the default",
             ),
             ShippedModel(
