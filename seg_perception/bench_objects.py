@@ -121,12 +121,14 @@ class Following:
     Attributes:
         places: with the true pose.
         perturbed: with pose and calibration as wrong as declared.
-        tracks: with the true pose.
+        tracks: with the true pose, of things of at least 120 pixels.
+        all_tracks: the same of at least 60: of all that is kept.
     """
 
     places: ObstacleScore
     perturbed: ObstacleScore
     tracks: TrackScore
+    all_tracks: TrackScore
 
 
 def follow_streets(
@@ -145,7 +147,9 @@ def follow_streets(
         scene: further arguments of `StreetScene`.
     """
     config = PipelineConfig(backend="replayed", object_min_area_px=_LEAST_PX)
-    found = Following(ObstacleScore(), ObstacleScore(), TrackScore(least_px=2 * _LEAST_PX))
+    found = Following(
+        ObstacleScore(), ObstacleScore(), TrackScore(least_px=2 * _LEAST_PX), TrackScore(least_px=_LEAST_PX)
+    )
     done = 0
     for seed in seeds:
         street = StreetScene(seed, *size_wh, **scene)  # type: ignore[arg-type]
@@ -153,7 +157,8 @@ def follow_streets(
         for index in range(frames):
             frame = street.frame(index, shaded=False)
             seen = drive.see(frame)
-            found.tracks.add(seen, frame.instance_ids)
+            for score in (found.tracks, found.all_tracks):
+                score.add(seen, frame.instance_ids)
             if index % contacts_every == 0:
                 contacts = street.ground_truth(index).contacts(found.places.far_m + 5.0)
                 camera = GroundCamera(CameraModel.of(frame.camera, frame.class_ids.shape), frame.base_from_optical)
@@ -162,6 +167,7 @@ def follow_streets(
             done += 1
             progress(done)
         found.tracks.end_drive()
+        found.all_tracks.end_drive()
     return found
 
 

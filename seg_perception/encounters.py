@@ -146,7 +146,7 @@ class Encounters:
         if obstacles is not None:
             places[obstacles.rows] = obstacles.positions_m
             covariances[obstacles.rows] = turn @ obstacles.covariances_m2 @ turn.T
-        drift = self._odometer.drift(frame.stamp_ns, self._place, odom_from_ground)
+        drift = self._odometer.drift(frame.stamp_ns, None if obstacles is None else self._place, odom_from_ground)
         positions = places @ turn.T + shift
         if over_ground and odom_from_ground is None:
             positions[:] = np.nan

@@ -64,7 +64,6 @@ class InstanceJudge:
         rules: what counts as an object.
         class_of: uint8 `[256]`, the truth's class of each of the model's class ids, 255 for none.
         is_thing: bool `[classes of the truth]`.
-
         least_px: of which areas on to judge true things, pixels of the model's input.
 
     Attributes:

@@ -15,6 +15,9 @@ __all__ = ["lone_regions"]
 _SMALL_CELLS = 24
 """Of the heads: a network misses every third centre of what is smaller, and its offsets err by a third of its size."""
 
+_MOST_REGIONS = 1000
+"""More of them are noise, and not worth the time."""
+
 
 def lone_regions(class_ids: np.ndarray, is_thing: np.ndarray, centres: Centres, targets: np.ndarray) -> Groups:
     """Connected regions of fewer than 24 cells of the heads that have one centre in them, or none but point at their
@@ -33,6 +36,8 @@ def lone_regions(class_ids: np.ndarray, is_thing: np.ndarray, centres: Centres, 
     if heads_hw[0] >= height:
         return none
     names, found = components(class_ids, is_thing)
+    if len(found) > _MOST_REGIONS:
+        return none
     cells = np.bincount(resampled(names, (heads_hw[0], heads_hw[1])).ravel(), minlength=len(found) + 1)[1:]
     small = cells < _SMALL_CELLS
     if not small.any():

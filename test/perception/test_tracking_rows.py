@@ -168,7 +168,7 @@ def test_shapes_that_are_none_take_no_more_time_and_harm_nobody() -> None:
             told = tracker.update(k * FRAME_NS, boxes, np.full(50, CAR), np.ones(50), *nowhere(50), "odom", shapes)
             times.append(time.perf_counter() - begin)
             assert told.ids.tolist() == list(range(1, 51))
-        took.append(float(np.median(times[2:])))
+        took.append(min(times[2:]))
     assert max(took) < 4 * took[0]
 
 

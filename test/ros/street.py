@@ -29,15 +29,17 @@ class Street:
     Args:
         folder: for the masks.
         still: the first picture is seen at every stamp, so that results differ by the camera's pose alone.
+        driven: pictures follow each other as the stamps do, so many of them; 0: five that differ, again and again.
     """
 
-    def __init__(self, folder: Path, still: bool = False) -> None:
+    def __init__(self, folder: Path, still: bool = False, driven: int = 0) -> None:
         from seg_perception.simulate import StreetScene
 
         scene = StreetScene(seed=3, width_px=WIDTH, height_px=HEIGHT, rate_hz=15.0, kerb_m=0.0)
         self.calibration = scene.camera.camera_info()
         self.stamps_ns = [scene.stamp_ns(i) for i in range(STAMPS)]
-        self.masks = [scene.frame(0 if still else 4 * i, shaded=False).class_ids for i in range(1 if still else 5)]
+        seen = range(driven) if driven else range(0, 1 if still else 17, 4)
+        self.masks = [scene.frame(i, shaded=False).class_ids for i in seen]
         self.folder = folder / "street"
         self.folder.mkdir()
         for index, stamp_ns in enumerate(self.stamps_ns):

@@ -54,8 +54,8 @@ def points_of(cloud: Any) -> dict[str, list[Any]]:
 
 def test_live_gives_what_a_replay_gives(ros: Any, tmp_path: Path) -> None:
     """Frames of a drive with odometry and a body that rocks; all outputs, message for message."""
-    count = 5
-    street = Street(tmp_path)
+    count = 15
+    street = Street(tmp_path, driven=count)
     moving = driving(street)
     ros.start_node(**street.parameters)
     camera, transforms = Camera(ros, street, listen=ALL), Transforms(ros)
@@ -73,6 +73,7 @@ def test_live_gives_what_a_replay_gives(ros: Any, tmp_path: Path) -> None:
             assert same(camera.answer(output, index), m), (output, index)
     clouds = [points_of(camera.answer(POINTS, index)) for index in range(count)]
     assert all(len(cloud["x"]) > 20 and set(cloud["relative"]) == {0} for cloud in clouds)
+    assert any(np.isfinite(cloud["vx"]).any() for cloud in clouds)
     assert any(a["x"] != b["x"] for a, b in zip(clouds, clouds[1:]))
 
 
